@@ -1,0 +1,185 @@
+import { checkInteger, checkKeys, checkOneOf } from './check.js';
+import { MgtError, type ErrorCode } from './errors.js';
+
+/**
+ * What one model is: everything the plan, the forward pass and the reference need to know.
+ * One family of blocks chosen by config, not by class. Plain, readonly, printable.
+ */
+export interface ModelConfig {
+  /** `encoder` pools to an embedding; `decoder` gives the last position's logits. */
+  readonly kind: Kind;
+  readonly vocab: number;
+  readonly hidden: number;
+  readonly layers: number;
+  readonly heads: number;
+  /** Heads that K and V have (GQA when fewer than `heads`, which it divides). */
+  readonly kvHeads: number;
+  readonly headDim: number;
+  /** Width of the feed-forward layer. */
+  readonly ffn: number;
+  /** Longest input in tokens, specials included. */
+  readonly context: number;
+  readonly norm: Norm;
+  /** `pre`: x + f(norm(x)) and a final norm (Llama, GPT-2). `post`: norm(x + f(x)) and an embedding norm (BERT). */
+  readonly normPlace: NormPlace;
+  readonly normEps: number;
+  readonly positions: Positions;
+  /** RoPE base (theta); 0 where `positions` is not `rope`. */
+  readonly ropeBase: number;
+  readonly activation: Activation;
+  /** Feed-forward with a gate: down(act(gate(x)) * up(x)), as in SwiGLU. */
+  readonly gatedFfn: boolean;
+  readonly causal: boolean;
+  /** The token table is the output head too (decoders). */
+  readonly tiedHead: boolean;
+  /** Encoders: how token rows become one vector. Decoders: `none`. */
+  readonly pooling: Pooling;
+  /** Encoders: divide the pooled vector by its L2 norm. */
+  readonly normalize: boolean;
+  /** Code of the linear layers: int8 (±127) or int7 (±63, stored +64, for relaxed dot). */
+  readonly quant: Quant;
+  /** Per-channel multipliers before the quantisation of each linear input (design: SmoothQuant). */
+  readonly smoothed: boolean;
+  /** Shapes of the gate's tiers; `undefined` derives them from layers and context (imported models). */
+  readonly tiers?: TierShapes;
+}
+
+/** Tier shapes of the seed's TransformerConfig. Units: layers, tokens. */
+export interface TierShapes {
+  readonly windowNormal: number;
+  readonly windowDegraded: number;
+  readonly layersDegraded: number;
+  readonly seqLenDegraded: number;
+  readonly seqLenSafe: number;
+  readonly enableKvCache: boolean;
+  readonly enableExternalWrites: boolean;
+}
+
+export const KINDS = ['encoder', 'decoder'] as const;
+export const NORMS = ['layernorm', 'rmsnorm'] as const;
+export const NORM_PLACES = ['pre', 'post'] as const;
+export const POSITIONS = ['none', 'learned', 'rope'] as const;
+export const ACTIVATIONS = ['gelu', 'gelu_tanh', 'relu', 'silu'] as const;
+export const POOLINGS = ['none', 'mean', 'cls'] as const;
+export const QUANTS = ['int8', 'int7'] as const;
+
+export type Kind = (typeof KINDS)[number];
+export type Norm = (typeof NORMS)[number];
+export type NormPlace = (typeof NORM_PLACES)[number];
+export type Positions = (typeof POSITIONS)[number];
+/** `gelu` is the exact (erf) form, `gelu_tanh` BERT's and GPT-2's `gelu_new`. */
+export type Activation = (typeof ACTIVATIONS)[number];
+export type Pooling = (typeof POOLINGS)[number];
+export type Quant = (typeof QUANTS)[number];
+
+const U16 = 65535;
+/** Largest value of any one dimension: keeps every product of two exact in f64 and panels in 32-bit addresses. */
+const MAX_DIM = 2 ** 24;
+
+const NUMBERS = ['vocab', 'hidden', 'layers', 'heads', 'kvHeads', 'headDim', 'ffn', 'context'] as const;
+const FLAGS = ['gatedFfn', 'causal', 'tiedHead', 'normalize', 'smoothed'] as const;
+const KEYS = [
+  ...NUMBERS,
+  ...FLAGS,
+  'kind',
+  'norm',
+  'normPlace',
+  'normEps',
+  'positions',
+  'ropeBase',
+  'activation',
+  'pooling',
+  'quant',
+  'tiers',
+];
+
+/**
+ * Checks a configuration from any source (a file, a caller) and returns it with exactly its known keys.
+ * @throws MgtError `BadConfig` naming the field.
+ */
+export function validateConfig(value: unknown, code: ErrorCode = 'BadConfig'): ModelConfig {
+  const raw = checkKeys('config', value, KEYS, code);
+  const c: Record<string, unknown> = {};
+  for (const key of NUMBERS) c[key] = checkInteger(`config.${key}`, raw[key], 1, MAX_DIM, code);
+  for (const key of FLAGS) {
+    if (typeof raw[key] !== 'boolean') throw new MgtError(code, `config.${key}`, 'true or false', raw[key]);
+    c[key] = raw[key];
+  }
+  c.kind = checkOneOf('config.kind', raw.kind, KINDS, code);
+  c.norm = checkOneOf('config.norm', raw.norm, NORMS, code);
+  c.normPlace = checkOneOf('config.normPlace', raw.normPlace, NORM_PLACES, code);
+  c.positions = checkOneOf('config.positions', raw.positions, POSITIONS, code);
+  c.activation = checkOneOf('config.activation', raw.activation, ACTIVATIONS, code);
+  c.pooling = checkOneOf('config.pooling', raw.pooling, POOLINGS, code);
+  c.quant = checkOneOf('config.quant', raw.quant, QUANTS, code);
+  c.normEps = checkReal('config.normEps', raw.normEps, 0, 1, code);
+  c.ropeBase = checkReal('config.ropeBase', raw.ropeBase, 0, 1e12, code);
+  if (raw.tiers !== undefined) c.tiers = validateTiers(raw.tiers, code);
+  const config = c as unknown as ModelConfig;
+
+  const { hidden, heads, kvHeads, headDim } = config;
+  if (config.heads % kvHeads !== 0) throw new MgtError(code, 'config.kvHeads', `a divisor of ${heads} heads`, kvHeads);
+  if (heads * headDim !== hidden) {
+    throw new MgtError(
+      code,
+      'config.heads',
+      `a divisor of hidden ${hidden} with headDim hidden / heads`,
+      `${heads} × ${headDim}`,
+    );
+  }
+  if (config.positions === 'rope') {
+    if (headDim % 2 !== 0) throw new MgtError(code, 'config.headDim', 'an even number with RoPE', headDim);
+    if (config.ropeBase < 1) throw new MgtError(code, 'config.ropeBase', 'at least 1 with RoPE', config.ropeBase);
+  }
+  if ((config.kind === 'encoder') === (config.pooling === 'none')) {
+    throw new MgtError(code, 'config.pooling', config.kind === 'encoder' ? 'mean or cls' : 'none', config.pooling);
+  }
+  if (config.kind === 'encoder' && config.tiedHead)
+    throw new MgtError(code, 'config.tiedHead', 'false for an encoder', true);
+  const tiers = config.tiers;
+  if (tiers) {
+    // The seed's ordered checks (config.rs): windows inside the sequence, degraded shapes inside the normal ones.
+    checkInteger('config.tiers.windowNormal', tiers.windowNormal, 1, config.context, code);
+    checkInteger('config.tiers.windowDegraded', tiers.windowDegraded, 1, tiers.windowNormal, code);
+    checkInteger('config.tiers.layersDegraded', tiers.layersDegraded, 1, config.layers, code);
+    checkInteger('config.tiers.seqLenDegraded', tiers.seqLenDegraded, 1, config.context, code);
+    checkInteger('config.tiers.seqLenSafe', tiers.seqLenSafe, 1, tiers.seqLenDegraded, code);
+  }
+  return config;
+}
+
+function validateTiers(value: unknown, code: ErrorCode): TierShapes {
+  const numbers = ['windowNormal', 'windowDegraded', 'layersDegraded', 'seqLenDegraded', 'seqLenSafe'] as const;
+  const flags = ['enableKvCache', 'enableExternalWrites'] as const;
+  const raw = checkKeys('config.tiers', value, [...numbers, ...flags], code);
+  const tiers: Record<string, unknown> = {};
+  for (const key of numbers) tiers[key] = checkInteger(`config.tiers.${key}`, raw[key], 1, U16, code);
+  for (const key of flags) {
+    if (typeof raw[key] !== 'boolean') throw new MgtError(code, `config.tiers.${key}`, 'true or false', raw[key]);
+    tiers[key] = raw[key];
+  }
+  return tiers as unknown as TierShapes;
+}
+
+function checkReal(field: string, value: unknown, min: number, max: number, code: ErrorCode): number {
+  if (typeof value === 'number' && Number.isFinite(value) && value >= min && value <= max) return value;
+  throw new MgtError(code, field, `a number in ${min}..${max}`, value);
+}
+
+/**
+ * Tier shapes of a model: its own, or those of an imported model, whose tier 0 is the model itself —
+ * tier 1 half the layers and context, a quarter of it as window; tier 2 one layer, an eighth of the context.
+ */
+export function tierShapes(config: ModelConfig, context: number): TierShapes {
+  if (config.tiers) return config.tiers;
+  const seqLenDegraded = Math.max(1, context >> 1);
+  return {
+    windowNormal: context,
+    windowDegraded: Math.min(context, Math.max(4, context >> 2)),
+    layersDegraded: Math.ceil(config.layers / 2),
+    seqLenDegraded,
+    seqLenSafe: Math.max(1, context >> 3),
+    enableKvCache: true,
+    enableExternalWrites: true,
+  };
+}

@@ -1,0 +1,97 @@
+import type { ModelConfig } from '../config.js';
+
+/**
+ * The weight plan: which tensors a configuration has, in which order, and where each lies in the payload.
+ * A pure function of the config; the file's tensor table must equal it entry by entry.
+ *
+ * A linear layer of N outputs × K inputs is stored as ceil(N/8) panels, one sequential stream:
+ *
+ *   ┌ panel: 8 outputs ────────────────────────────────────────────────┐
+ *   │ 0  scale f32[8] │ 32  bias f32[8] │ 64  codes [Kp/4][8 out][4 in]  │   Kp = K rounded up to 8
+ *   └──────────────────────────────────────────────────────────────────┘   64 + 8·Kp bytes, a multiple of 64
+ *
+ * Codes: i8 in ±127, or (int7) u8 = code + 64 in 1..127. Padding outputs and inputs are zero bytes.
+ */
+export type TensorKind = 'panel-i8' | 'panel-i7' | 'f32';
+
+export interface TensorSpec {
+  readonly name: string;
+  readonly kind: TensorKind;
+  /** Panels: [outputs, inputs]. f32: [n] or [rows, cols]. */
+  readonly shape: readonly number[];
+  /** Bytes from the start of the payload; a multiple of 64. */
+  readonly offset: number;
+  /** Span in the payload, padding included; a multiple of 64. */
+  readonly bytes: number;
+}
+
+export interface WeightPlan {
+  readonly tensors: readonly TensorSpec[];
+  /** Payload length: the sum of all spans. */
+  readonly bytes: number;
+}
+
+export const ALIGN = 64;
+export const PANEL_OUTPUTS = 8;
+/** Bytes of scales and biases before a panel's codes. */
+export const PANEL_HEAD = 64;
+
+export const roundUp = (n: number, multiple: number): number => Math.ceil(n / multiple) * multiple;
+/** Inputs of a linear layer rounded up to what the kernels step by. */
+export const paddedInputs = (k: number): number => roundUp(k, 8);
+/** Bytes of one panel of 8 outputs over k inputs. */
+export const panelBytes = (k: number): number => PANEL_HEAD + PANEL_OUTPUTS * paddedInputs(k);
+/** Activation groups (scales) of a row of k inputs. */
+export const groupCount = (k: number): number => Math.ceil(k / 64);
+
+/** Bytes a tensor takes in the payload. */
+export function spanBytes(kind: TensorKind, shape: readonly number[]): number {
+  const [rows = 1, cols = 1] = shape;
+  if (kind === 'f32') return roundUp(rows * cols * 4, ALIGN);
+  return Math.ceil(rows / PANEL_OUTPUTS) * panelBytes(cols);
+}
+
+export function planWeights(config: ModelConfig): WeightPlan {
+  const { hidden, ffn, vocab, layers } = config;
+  const linear: TensorKind = config.quant === 'int7' ? 'panel-i7' : 'panel-i8';
+  const qDim = config.heads * config.headDim;
+  const kvDim = config.kvHeads * config.headDim;
+  const tensors: TensorSpec[] = [];
+  let offset = 0;
+  const add = (name: string, kind: TensorKind, ...shape: number[]): void => {
+    const bytes = spanBytes(kind, shape);
+    tensors.push({ name, kind, shape, offset, bytes });
+    offset += bytes;
+  };
+  const norm = (name: string): void => {
+    add(`${name}.weight`, 'f32', hidden);
+    if (config.norm === 'layernorm') add(`${name}.bias`, 'f32', hidden);
+  };
+  const smooth = (name: string, inputs: number): void => {
+    if (config.smoothed) add(`${name}.smooth`, 'f32', inputs);
+  };
+
+  add('embeddings.token', 'panel-i8', vocab, hidden);
+  if (config.positions === 'learned') add('embeddings.position', 'f32', config.context, hidden);
+  if (config.normPlace === 'post') norm('embeddings.norm');
+  for (let i = 0; i < layers; i++) {
+    const p = `layers.${i}`;
+    if (config.normPlace === 'pre') norm(`${p}.attention.norm`);
+    smooth(`${p}.attention`, hidden);
+    add(`${p}.attention.query`, linear, qDim, hidden);
+    add(`${p}.attention.key`, linear, kvDim, hidden);
+    add(`${p}.attention.value`, linear, kvDim, hidden);
+    add(`${p}.attention.output`, linear, hidden, qDim);
+    if (config.normPlace === 'post') norm(`${p}.attention.norm`);
+    if (config.normPlace === 'pre') norm(`${p}.ffn.norm`);
+    smooth(`${p}.ffn.up`, hidden);
+    if (config.gatedFfn) add(`${p}.ffn.gate`, linear, ffn, hidden);
+    add(`${p}.ffn.up`, linear, ffn, hidden);
+    smooth(`${p}.ffn.down`, ffn);
+    add(`${p}.ffn.down`, linear, hidden, ffn);
+    if (config.normPlace === 'post') norm(`${p}.ffn.norm`);
+  }
+  if (config.normPlace === 'pre') norm('final.norm');
+  if (config.kind === 'decoder' && !config.tiedHead) add('head', linear, vocab, hidden);
+  return { tensors, bytes: offset };
+}

@@ -1,0 +1,126 @@
+/**
+ * The kernels, one row each: what a build of `assembly/` exports. Addresses are byte offsets into the
+ * one memory, 64-byte aligned unless said otherwise; counts are elements. No kernel allocates, keeps
+ * state, or writes outside the regions listed under "writes". Arithmetic: docs/numbers.md.
+ *
+ * Activation buffers of a quantised row block of M rows × K inputs (Kp = K rounded up to 8, G = ceil(K/64)):
+ *   q8 i8[M][Kp] · q16 i16[M][Kp] (the same codes widened) · scales f32[M][G] · sums i32[M][G]
+ * KV cache of one layer, `slots` a multiple of 8, dk = d rounded up to 4, dv = d rounded up to 8:
+ *   k i8[kvHeads][slots/8][dk/4][8 slots][4] · v i8[kvHeads][slots][dv] · kScales, vScales f32[kvHeads][slots]
+ */
+export type KernelExports = {
+  /** First byte above AssemblyScript's static data; at most 65536, where the arena starts. */
+  heapBase(): number;
+  /** docs/numbers.md "Checksum" of `bytes` bytes at ptr. Returned as a signed i64 (BigInt). */
+  checksum(ptr: number, bytes: number): bigint;
+  /** Token rows: out f32[n][dim] from an int8 panel table. tokens u32[n]. Writes out. */
+  embed(tokens: number, n: number, table: number, dim: number, out: number): void;
+  /** x[i] += table[index[i]]: x f32[n][dim], table f32[*][dim], index u32[n]. Writes x. */
+  addRows(x: number, n: number, dim: number, table: number, index: number): void;
+  /** out f32[n][dim] from x f32[n][dim]; out may be x. Writes out. */
+  layerNorm(x: number, n: number, dim: number, weight: number, bias: number, eps: number, out: number): void;
+  /** out f32[n][dim] from x f32[n][dim]; out may be x. Writes out. */
+  rmsNorm(x: number, n: number, dim: number, weight: number, eps: number, out: number): void;
+  /** x f32[m][k], smooth f32[k] or 0 (none). Writes q8, q16, scales, sums; padding codes become zero. */
+  quantize(
+    x: number,
+    m: number,
+    k: number,
+    smooth: number,
+    q8: number,
+    q16: number,
+    scales: number,
+    sums: number,
+  ): void;
+  /** out f32[m][n] = x · panelsᵀ; int8 panels; m ≥ 1. Writes out. */
+  gemmI8(
+    q8: number,
+    q16: number,
+    scales: number,
+    sums: number,
+    panels: number,
+    m: number,
+    n: number,
+    k: number,
+    out: number,
+  ): void;
+  /** The same for one row. Writes out f32[n]. */
+  gemvI8(
+    q8: number,
+    q16: number,
+    scales: number,
+    sums: number,
+    panels: number,
+    n: number,
+    k: number,
+    out: number,
+  ): void;
+  /** int7 panels (u8 = code + 64). The relaxed build runs relaxed_dot here. Writes out. */
+  gemmI7(
+    q8: number,
+    q16: number,
+    scales: number,
+    sums: number,
+    panels: number,
+    m: number,
+    n: number,
+    k: number,
+    out: number,
+  ): void;
+  gemvI7(
+    q8: number,
+    q16: number,
+    scales: number,
+    sums: number,
+    panels: number,
+    n: number,
+    k: number,
+    out: number,
+  ): void;
+  /** x[i] = f(x[i] + y[i]), i < n. Writes x. */
+  add(x: number, y: number, n: number): void;
+  /** x[i] = f(x[i] · y[i]), i < n. Writes x. */
+  mul(x: number, y: number, n: number): void;
+  /** Activations in place over n elements. Write x. */
+  gelu(x: number, n: number): void;
+  geluTanh(x: number, n: number): void;
+  relu(x: number, n: number): void;
+  silu(x: number, n: number): void;
+  /** Rows of n elements in place: x f32[rows][n] → softmax. Writes x. */
+  softmax(x: number, rows: number, n: number): void;
+  /** out f32[rows][d]: cos of d/2 frequencies, then sin. Row r is position r. base is f64. Writes out. */
+  ropeTable(out: number, rows: number, d: number, base: number): void;
+  /** Rotates x f32[n][heads · d] in place by table rows positions u32[n]. Writes x. */
+  rope(x: number, n: number, heads: number, d: number, table: number, positions: number): void;
+  /**
+   * Quantises k and v f32[n][kvHeads · d] per token and head into slots slot0..slot0+n-1 (no wrap: the host splits at the ring's end).
+   * Padding inputs become zero. Writes kCache, kScales, vCache, vScales at those slots only.
+   */
+  kvAppend(
+    k: number, v: number, n: number, kvHeads: number, d: number, slots: number, slot0: number,
+    kCache: number, kScales: number, vCache: number, vScales: number,
+  ): void; // prettier-ignore
+  /** memory.fill(ptr, 0, bytes). */
+  kvFlush(ptr: number, bytes: number): void;
+  /**
+   * Query rows 0..n-1 of q f32[n][heads · d] against the segment of keys in slots keyFirst..keyFirst+keyCount-1.
+   * Row r stands at index queryFirst + r of the segment. causal 0|1; window ≥ 1 (pass keyCount for no limit).
+   * scratch: `attentionScratchBytes(d, slots)`. Query head h reads KV head floor(h / (heads / kvHeads)). Writes out f32[n][heads · d], scratch.
+   */
+  attention(
+    q: number, n: number, heads: number, kvHeads: number, d: number, slots: number,
+    kCache: number, kScales: number, vCache: number, vScales: number,
+    keyFirst: number, keyCount: number, queryFirst: number, causal: number, window: number,
+    scratch: number, out: number,
+  ): void; // prettier-ignore
+  /** Mean of n rows of x f32[n][dim] into out f32[dim]. Writes out. */
+  poolMean(x: number, n: number, dim: number, out: number): void;
+  /** x f32[n] divided by its L2 norm, in place. Writes x. */
+  l2Normalize(x: number, n: number): void;
+};
+
+export type KernelName = Exclude<keyof KernelExports, 'heapBase'>;
+
+/** Scratch of `attention`: widened codes of four query heads, then four score rows of slots + 8. */
+export const attentionScratchBytes = (d: number, slots: number): number =>
+  Math.ceil((4 * Math.ceil(d / 4) * 4 * 2) / 64) * 64 + Math.ceil((4 * (slots + 8) * 4) / 64) * 64;
