@@ -1,0 +1,146 @@
+import type { ModelConfig } from '../config.js';
+import { MgtError } from '../errors.js';
+import { INT7_LIMIT, INT8_LIMIT, quantize, scaleOf } from '../round.js';
+import { PANEL_HEAD, PANEL_OUTPUTS, paddedInputs, panelBytes, planWeights, type TensorSpec } from './tensors.js';
+
+/** Float values of one tensor, row-major in its shape; panels may carry a bias of one value per output. */
+export interface TensorValues {
+  readonly values: Float32Array;
+  readonly bias?: Float32Array;
+}
+
+/** What quantisation cost one tensor: root of Σ(float − dequantised)² / Σ float². */
+export interface TensorError {
+  readonly name: string;
+  readonly error: number;
+}
+
+/**
+ * Quantises every tensor of a configuration into one payload (the weight region, byte for byte).
+ * `weights` is asked once per tensor, in file order, so a source need hold only one at a time.
+ * @throws MgtError `BadWeights` naming a tensor whose values are not finite, `BadConfig` on a wrong element count.
+ */
+export function packPayload(
+  config: ModelConfig,
+  weights: (tensor: TensorSpec) => TensorValues,
+): { payload: Uint8Array; errors: TensorError[] } {
+  const plan = planWeights(config);
+  const payload = new Uint8Array(plan.bytes);
+  const errors: TensorError[] = [];
+  for (const tensor of plan.tensors) {
+    const { values, bias } = weights(tensor);
+    const [rows = 1, cols = 1] = tensor.shape;
+    expectCount(tensor.name, values, rows * cols);
+    const span = payload.subarray(tensor.offset, tensor.offset + tensor.bytes);
+    if (tensor.kind === 'f32') {
+      const view = new DataView(span.buffer, span.byteOffset, span.byteLength);
+      values.forEach((v, i) => view.setFloat32(4 * i, v, true));
+    } else {
+      if (bias) expectCount(`${tensor.name}.bias`, bias, rows);
+      errors.push({ name: tensor.name, error: packPanels(span, tensor, values, bias) });
+    }
+  }
+  return { payload, errors };
+}
+
+/** Writes one linear layer as panels into its zeroed span; returns its relative RMS error. */
+function packPanels(span: Uint8Array, tensor: TensorSpec, values: Float32Array, bias?: Float32Array): number {
+  const [rows = 1, cols = 1] = tensor.shape;
+  const limit = tensor.kind === 'panel-i7' ? INT7_LIMIT : INT8_LIMIT;
+  const stored = tensor.kind === 'panel-i7' ? INT7_LIMIT + 1 : 0;
+  const stride = panelBytes(cols);
+  const view = new DataView(span.buffer, span.byteOffset, span.byteLength);
+  let lost = 0;
+  let total = 0;
+  for (let n = 0; n < rows; n++) {
+    const panel = Math.floor(n / PANEL_OUTPUTS) * stride;
+    const lane = n % PANEL_OUTPUTS;
+    const row = values.subarray(n * cols, (n + 1) * cols);
+    let max = 0;
+    for (const v of row) max = Math.max(max, Math.abs(v));
+    const scale = scaleOf(max, limit);
+    view.setFloat32(panel + 4 * lane, scale, true);
+    view.setFloat32(panel + 32 + 4 * lane, bias?.[n] ?? 0, true);
+    for (let k = 0; k < cols; k++) {
+      const value = row[k]!;
+      const code = quantize(value, scale, limit);
+      span[panel + PANEL_HEAD + codeOffset(k, lane)] = code + stored;
+      lost += (value - code * scale) ** 2;
+      total += value * value;
+    }
+  }
+  return total === 0 ? 0 : Math.sqrt(lost / total);
+}
+
+/** Offset of input k of output lane 0..7 among a panel's codes: order [K/4][8 outputs][4 inputs]. */
+export const codeOffset = (k: number, lane: number): number => (k >> 2) * 32 + lane * 4 + (k & 3);
+
+function expectCount(name: string, values: Float32Array, count: number): void {
+  if (values.length !== count) throw new MgtError('BadConfig', name, `${count} values`, values.length);
+  for (const v of values) {
+    if (!Number.isFinite(v)) throw new MgtError('BadWeights', name, 'finite values', v);
+  }
+}
+
+/**
+ * Checks a payload against its plan: finite values, scales > 0, zero padding, int7 codes in range.
+ * Cost: the panels' heads and padding, not their codes (int7 excepted).
+ * @throws MgtError `BadWeights` (values) or `BadFile` (padding) naming the tensor.
+ */
+export function checkPayload(config: ModelConfig, payload: Uint8Array): void {
+  for (const tensor of planWeights(config).tensors) {
+    const span = payload.subarray(tensor.offset, tensor.offset + tensor.bytes);
+    if (tensor.kind === 'f32') checkFloats(tensor, span);
+    else checkPanels(tensor, span);
+  }
+}
+
+function checkFloats(tensor: TensorSpec, span: Uint8Array): void {
+  const count = tensor.shape.reduce((a, b) => a * b, 1);
+  const view = new DataView(span.buffer, span.byteOffset, span.byteLength);
+  for (let i = 0; i < count; i++) {
+    const v = view.getFloat32(4 * i, true);
+    if (!Number.isFinite(v)) throw new MgtError('BadWeights', tensor.name, 'finite values', v);
+  }
+  for (let i = 4 * count; i < span.length; i++) expectZero(tensor, span[i]!);
+}
+
+/** Heads of all panels, padding, and (int7) the range relaxed dot is exact in; int8 codes are sound whatever they are. */
+function checkPanels(tensor: TensorSpec, span: Uint8Array): void {
+  const [rows = 1, cols = 1] = tensor.shape;
+  const stride = panelBytes(cols);
+  const view = new DataView(span.buffer, span.byteOffset, span.byteLength);
+  for (let panel = 0, first = 0; panel < span.length; panel += stride, first += PANEL_OUTPUTS) {
+    const lanes = Math.min(PANEL_OUTPUTS, rows - first);
+    for (let lane = 0; lane < lanes; lane++) {
+      const scale = view.getFloat32(panel + 4 * lane, true);
+      const bias = view.getFloat32(panel + 32 + 4 * lane, true);
+      const at = `${tensor.name}.scale[${first + lane}]`;
+      if (!(scale > 0 && Number.isFinite(scale))) throw new MgtError('BadWeights', at, 'a finite number > 0', scale);
+      if (!Number.isFinite(bias))
+        throw new MgtError('BadWeights', at.replace('scale', 'bias'), 'a finite number', bias);
+    }
+    for (let lane = lanes; lane < PANEL_OUTPUTS; lane++) {
+      for (let i = 0; i < 4; i++) expectZero(tensor, span[panel + 4 * lane + i]! | span[panel + 32 + 4 * lane + i]!);
+      for (let k = 0; k < cols; k++) expectZero(tensor, span[panel + PANEL_HEAD + codeOffset(k, lane)]!);
+    }
+    for (let k = cols; k < paddedInputs(cols); k++) {
+      for (let lane = 0; lane < PANEL_OUTPUTS; lane++)
+        expectZero(tensor, span[panel + PANEL_HEAD + codeOffset(k, lane)]!);
+    }
+    if (tensor.kind === 'panel-i7') checkInt7Codes(tensor, span, panel + PANEL_HEAD, lanes, cols);
+  }
+}
+
+function checkInt7Codes(tensor: TensorSpec, span: Uint8Array, codes: number, lanes: number, cols: number): void {
+  for (let lane = 0; lane < lanes; lane++) {
+    for (let k = 0; k < cols; k++) {
+      const byte = span[codes + codeOffset(k, lane)]!;
+      if (byte < 1 || byte > 127) throw new MgtError('BadWeights', tensor.name, 'int7 codes in 1..127', byte);
+    }
+  }
+}
+
+function expectZero(tensor: TensorSpec, byte: number): void {
+  if (byte !== 0) throw new MgtError('BadFile', tensor.name, 'zero padding', byte);
+}

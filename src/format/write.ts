@@ -1,0 +1,73 @@
+import { checksum64 } from '../checksum.js';
+import { validateConfig, type ModelConfig } from '../config.js';
+import { MgtError } from '../errors.js';
+import {
+  AT,
+  ENDIANNESS,
+  ENTRY_BYTES,
+  MAGIC,
+  NAME_BYTES,
+  TABLE_AT,
+  VERSION,
+  entryWords,
+  headerHash,
+  viewOf,
+  writeConfig,
+} from './header.js';
+import type { ModelMeta } from './file.js';
+import { planWeights, roundUp } from './tensors.js';
+
+/**
+ * A whole file from a packed payload. The payload is copied once.
+ * @throws MgtError `BadConfig` where the payload is not what the config plans.
+ */
+export async function writeModel(config: ModelConfig, payload: Uint8Array, meta: ModelMeta): Promise<Uint8Array> {
+  validateConfig(config);
+  const { tensors, bytes: planned } = planWeights(config);
+  if (payload.length !== planned) throw new MgtError('BadConfig', 'payload', `${planned} bytes`, payload.length);
+  const encoder = new TextEncoder();
+  const { tokenizer, ...plain } = meta;
+  const blobs = [JSON.stringify(plain), tokenizer?.json ?? '', tokenizer?.config ?? ''].map((t) => encoder.encode(t));
+  const tableEnd = TABLE_AT + tensors.length * ENTRY_BYTES;
+  const length = roundUp(
+    blobs.reduce((n, b) => n + b.length, tableEnd),
+    64,
+  );
+  const file = new Uint8Array(length + payload.length);
+  file.set(payload, length);
+  const header = file.subarray(0, length);
+  const view = viewOf(header);
+  header.set(MAGIC, 0);
+  view.setUint32(AT.version, VERSION, true);
+  view.setUint32(AT.endianness, ENDIANNESS, true);
+  view.setUint32(AT.headerBytes, length, true);
+  view.setBigUint64(AT.payloadBytes, BigInt(payload.length), true);
+  header.set(await sha256(payload), AT.sha256);
+  view.setBigUint64(AT.checksum, checksum64(payload), true);
+  view.setUint32(AT.tensorCount, tensors.length, true);
+  [AT.metaBytes, AT.tokenizerBytes, AT.tokenizerConfigBytes].forEach((at, i) => {
+    view.setUint32(at, blobs[i]!.length, true);
+  });
+  writeConfig(view, config);
+  tensors.forEach((tensor, i) => {
+    const at = TABLE_AT + i * ENTRY_BYTES;
+    header.set(encoder.encode(tensor.name), at);
+    entryWords(tensor).forEach((word, w) => view.setUint32(at + NAME_BYTES + 4 * w, word, true));
+    view.setBigUint64(at + NAME_BYTES + 16, BigInt(tensor.offset), true);
+    view.setBigUint64(at + NAME_BYTES + 24, BigInt(tensor.bytes), true);
+  });
+  let at = tableEnd;
+  for (const blob of blobs) {
+    header.set(blob, at);
+    at += blob.length;
+  }
+  view.setBigUint64(AT.headerHash, headerHash(header), true);
+  return file;
+}
+
+/** SHA-256 of bytes through WebCrypto (Node ≥ 20, browsers on https or localhost). */
+export async function sha256(bytes: Uint8Array): Promise<Uint8Array> {
+  const subtle = globalThis.crypto?.subtle;
+  if (!subtle) throw new MgtError('UnsupportedMode', 'sha256', 'WebCrypto (https or localhost)', 'none');
+  return new Uint8Array(await subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>));
+}
