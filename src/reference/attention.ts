@@ -1,0 +1,107 @@
+import { quantizeGroup } from './linear.js';
+import { exp, f, sum4 } from './math.js';
+
+/** K and V of one layer: int8 codes with one scale per slot and head. */
+export interface KvRows {
+  readonly heads: number;
+  /** Inputs of one head. */
+  readonly d: number;
+  readonly k: Int8Array; // [slots][heads][d]
+  readonly v: Int8Array; // [slots][heads][d]
+  readonly kScales: Float32Array; // [slots][heads]
+  readonly vScales: Float32Array; // [slots][heads]
+}
+
+export function kvRows(slots: number, heads: number, d: number): KvRows {
+  const codes = (): Int8Array => new Int8Array(slots * heads * d);
+  const scales = (): Float32Array => new Float32Array(slots * heads);
+  return { heads, d, k: codes(), v: codes(), kScales: scales(), vScales: scales() };
+}
+
+/** Quantises k and v f32[n][heads · d] into slots slot0..slot0+n−1, the head as the group. */
+export function kvAppend(kv: KvRows, k: Float32Array, v: Float32Array, slot0: number): void {
+  const { d } = kv;
+  const first = slot0 * kv.heads;
+  for (let i = 0; i * d < k.length; i++) {
+    const to = (first + i) * d;
+    kv.kScales[first + i] = quantizeGroup(k.subarray(i * d, (i + 1) * d), kv.k.subarray(to, to + d));
+    kv.vScales[first + i] = quantizeGroup(v.subarray(i * d, (i + 1) * d), kv.v.subarray(to, to + d));
+  }
+}
+
+/** Forgets everything. */
+export function kvFlush(kv: KvRows): void {
+  for (const part of [kv.k, kv.v, kv.kScales, kv.vScales]) part.fill(0);
+}
+
+/** Which keys a query sees. Index i of the segment is slot keyFirst + i. */
+export interface Segment {
+  readonly keyFirst: number;
+  readonly keyCount: number;
+  /** Index of query row 0 in the segment. */
+  readonly queryFirst: number;
+  readonly causal: boolean;
+  /** Causal: the query and window − 1 keys before it. Bidirectional: |i − j| < window. At least 1. */
+  readonly window: number;
+}
+
+/** First and last (inclusive) key index that the query at index p of the segment sees. */
+export function visible(p: number, { keyCount, causal, window }: Segment): readonly [number, number] {
+  return [Math.max(0, p - window + 1), causal ? p : Math.min(keyCount - 1, p + window - 1)];
+}
+
+/**
+ * Query rows q f32[n][heads · d] over the segment → f32[n][heads · d].
+ * Query head h reads KV head floor(h / (heads / kv.heads)).
+ */
+export function attention(q: Float32Array, heads: number, kv: KvRows, segment: Segment): Float32Array {
+  const { d } = kv;
+  const shared = heads / kv.heads;
+  const out = new Float32Array(q.length);
+  const codes = new Int8Array(d);
+  const perRoot = f(1 / f(Math.sqrt(d)));
+  const score = new Float32Array(segment.keyCount);
+  const e = new Float32Array(segment.keyCount);
+  for (let row = 0; row * d < q.length; row++) {
+    const head = row % heads;
+    const kvHead = Math.floor(head / shared);
+    const [lo, hi] = visible(segment.queryFirst + Math.floor(row / heads), segment);
+    const c = f(quantizeGroup(q.subarray(row * d, (row + 1) * d), codes) * perRoot);
+
+    let max = -Infinity;
+    for (let j = lo; j <= hi; j++) {
+      const at = (segment.keyFirst + j) * kv.heads + kvHead;
+      const s = f(dot(codes, kv.k, at * d) * f(c * kv.kScales[at]!));
+      score[j] = s;
+      if (s > max) max = s;
+    }
+    for (let j = lo; j <= hi; j++) e[j] = exp(f(score[j]! - max));
+    const z = sum4(e, lo, hi + 1);
+
+    const context = out.subarray(row * d, (row + 1) * d);
+    for (let j = lo; j <= hi; j++) {
+      const at = (segment.keyFirst + j) * kv.heads + kvHead;
+      const weight = f(e[j]! * kv.vScales[at]!);
+      for (let i = 0; i < d; i++) context[i] = context[i]! + f(weight * kv.v[at * d + i]!);
+    }
+    for (let i = 0; i < d; i++) context[i] = context[i]! / z;
+  }
+  return out;
+}
+
+function dot(q: Int8Array, k: Int8Array, at: number): number {
+  let sum = 0;
+  for (let i = 0; i < q.length; i++) sum = (sum + q[i]! * k[at + i]!) | 0;
+  return sum;
+}
+
+/** Softmax of each row of x f32[rows][n], in place. */
+export function softmax(x: Float32Array, n: number): void {
+  for (let at = 0; at < x.length; at += n) {
+    const row = x.subarray(at, at + n);
+    const max = row.reduce((a, b) => (b > a ? b : a), -Infinity);
+    for (let i = 0; i < n; i++) row[i] = exp(f(row[i]! - max));
+    const z = sum4(row);
+    for (let i = 0; i < n; i++) row[i] = row[i]! / z;
+  }
+}

@@ -1,0 +1,138 @@
+import type { Activation } from '../config.js';
+import { MgtError } from '../errors.js';
+import { kvRows } from './attention.js';
+import * as ops from './ops.js';
+import { Weights, type Panels, type ReferenceModel } from './weights.js';
+
+export interface ReferenceCall {
+  /** Ids below the vocabulary, already cut to the tier's length; at least one. */
+  readonly tokens: ArrayLike<number>;
+  /** Absolute positions of the tokens (learned table, RoPE); 0, 1, … where left out. Attention goes by row index. */
+  readonly positions?: ArrayLike<number> | undefined;
+  /** How many layers run, from the first; 0 scores the embedding alone. */
+  readonly layers: number;
+  /** Attention window in tokens, at least 1; tokens.length or more means none. */
+  readonly window: number;
+  readonly pooling?: 'mean' | 'cls' | undefined;
+}
+
+export interface ReferenceResult {
+  /** Encoder: the embedding f32[hidden]. Decoder: logits of the last token f32[vocab]. */
+  readonly values: Float32Array;
+  /** Calls by kernel name, as an engine over the kernel catalogue makes them; tables made at load are not counted. */
+  readonly kernelCalls: Record<string, number>;
+}
+
+const ACTIVATE = { gelu: ops.gelu, gelu_tanh: ops.geluTanh, relu: ops.relu, silu: ops.silu };
+const ACTIVATION_KERNEL: Record<Activation, string> = {
+  gelu: 'gelu',
+  gelu_tanh: 'geluTanh',
+  relu: 'relu',
+  silu: 'silu',
+};
+
+/**
+ * The forward pass of one call, every operation in its written order: the same bits as the kernels give.
+ * Slow on purpose where speed would hide the arithmetic; needs no WebAssembly.
+ * @throws MgtError `BadWeights` where the output is not finite.
+ */
+export function referenceForward(model: ReferenceModel, payload: Uint8Array, call: ReferenceCall): ReferenceResult {
+  const { config } = model;
+  const { hidden, heads, kvHeads, headDim: d, normEps } = config;
+  const { tokens, layers, window, pooling = config.pooling } = call;
+  const n = tokens.length;
+  const positions = Array.from(call.positions ?? Array.from(tokens).keys());
+  const w = new Weights(model.weights, payload);
+  const pre = config.normPlace === 'pre';
+
+  const kernelCalls: Record<string, number> = {};
+  const count = (name: string, times = 1): void => {
+    kernelCalls[name] = (kernelCalls[name] ?? 0) + times;
+  };
+  const norm = (x: Float32Array, name: string): Float32Array => {
+    const weight = w.f32(`${name}.weight`);
+    count(config.norm === 'layernorm' ? 'layerNorm' : 'rmsNorm');
+    if (config.norm === 'rmsnorm') return ops.rmsNorm(x, weight, normEps);
+    return ops.layerNorm(x, weight, w.f32(`${name}.bias`), normEps);
+  };
+  const quantize = (x: Float32Array, inputs: number, smooth?: Float32Array): ops.Codes => {
+    count('quantize');
+    return ops.quantize(x, x.length / inputs, inputs, smooth);
+  };
+  const linear = (x: ops.Codes, panels: Panels): Float32Array => {
+    count(`${x.rows === 1 ? 'gemv' : 'gemm'}${panels.kind === 'panel-i7' ? 'I7' : 'I8'}`);
+    return ops.gemmI8(x, panels);
+  };
+  const add = (x: Float32Array, y: Float32Array): Float32Array => {
+    count('add');
+    ops.add(x, y);
+    return x;
+  };
+
+  // x f32[n][hidden]: the residual stream
+  const table = w.panels('embeddings.token');
+  let x = ops.embed(tokens, table);
+  count('embed');
+  if (config.positions === 'learned') {
+    ops.addRows(x, hidden, w.f32('embeddings.position'), positions);
+    count('addRows');
+  }
+  if (!pre) x = norm(x, 'embeddings.norm');
+
+  const turns = config.positions === 'rope' ? ops.ropeTable(Math.max(...positions) + 1, d, config.ropeBase) : undefined;
+  const everyKey = { keyFirst: 0, keyCount: n, queryFirst: 0, causal: config.causal, window };
+
+  for (let layer = 0; layer < layers; layer++) {
+    const p = `layers.${layer}`;
+
+    // attention: q f32[n][heads · d], k and v f32[n][kvHeads · d]
+    const a = quantize(pre ? norm(x, `${p}.attention.norm`) : x, hidden, w.find(`${p}.attention.smooth`));
+    const q = linear(a, w.panels(`${p}.attention.query`));
+    const k = linear(a, w.panels(`${p}.attention.key`));
+    const v = linear(a, w.panels(`${p}.attention.value`));
+    if (turns) {
+      ops.rope(q, heads, d, turns, positions);
+      ops.rope(k, kvHeads, d, turns, positions);
+      count('rope', 2);
+    }
+    const kv = kvRows(n, kvHeads, d);
+    ops.kvAppend(kv, k, v, 0);
+    count('kvAppend');
+    const context = ops.attention(q, heads, kv, everyKey);
+    count('attention');
+    x = add(x, linear(quantize(context, heads * d), w.panels(`${p}.attention.output`)));
+    if (!pre) x = norm(x, `${p}.attention.norm`);
+
+    // feed-forward: u f32[n][ffn]
+    const h = quantize(pre ? norm(x, `${p}.ffn.norm`) : x, hidden, w.find(`${p}.ffn.up.smooth`));
+    let u = linear(h, w.panels(`${p}.ffn.up`));
+    const gate = config.gatedFfn ? linear(h, w.panels(`${p}.ffn.gate`)) : undefined;
+    ACTIVATE[config.activation](gate ?? u);
+    count(ACTIVATION_KERNEL[config.activation]);
+    if (gate) {
+      ops.mul(gate, u);
+      count('mul');
+      u = gate;
+    }
+    x = add(x, linear(quantize(u, config.ffn, w.find(`${p}.ffn.down.smooth`)), w.panels(`${p}.ffn.down`)));
+    if (!pre) x = norm(x, `${p}.ffn.norm`);
+  }
+
+  if (pre) x = norm(x, 'final.norm');
+  if (config.kind === 'decoder') {
+    const last = quantize(x.subarray((n - 1) * hidden), hidden);
+    return finite(linear(last, config.tiedHead ? table : w.panels('head')), kernelCalls);
+  }
+  const pooled = pooling === 'cls' ? x.slice(0, hidden) : ops.poolMean(x, hidden);
+  if (pooling !== 'cls') count('poolMean');
+  if (config.normalize) {
+    ops.l2Normalize(pooled);
+    count('l2Normalize');
+  }
+  return finite(pooled, kernelCalls);
+}
+
+function finite(values: Float32Array, kernelCalls: Record<string, number>): ReferenceResult {
+  for (const v of values) if (!Number.isFinite(v)) throw new MgtError('BadWeights', 'output', 'finite values', v);
+  return { values, kernelCalls };
+}

@@ -1,0 +1,80 @@
+import type { ModelConfig } from '../config.js';
+import {
+  PANEL_HEAD,
+  PANEL_OUTPUTS,
+  panelBytes,
+  type TensorKind,
+  type TensorSpec,
+  type WeightPlan,
+} from '../format/tensors.js';
+
+/** What the reference needs of a model file: its configuration and where each tensor lies in the payload. */
+export interface ReferenceModel {
+  readonly config: ModelConfig;
+  readonly weights: WeightPlan;
+}
+
+/** A linear layer (or the token table) as it lies in the payload: ceil(outputs / 8) panels, see format/tensors.ts. */
+export interface Panels {
+  readonly bytes: Uint8Array;
+  readonly kind: TensorKind;
+  readonly outputs: number;
+  readonly inputs: number;
+}
+
+/** Eight outputs in plain rows. */
+export interface Panel {
+  /** i8[8][inputs]; int7 codes without their +64. */
+  readonly codes: Int8Array;
+  readonly scales: Float32Array; // [8]
+  readonly bias: Float32Array; // [8]
+}
+
+/** Reads tensors by name. Nothing is kept between calls: a changed payload is a changed model. */
+export class Weights {
+  private readonly tensors: ReadonlyMap<string, TensorSpec>;
+
+  constructor(
+    plan: WeightPlan,
+    private readonly payload: Uint8Array,
+  ) {
+    this.tensors = new Map(plan.tensors.map((t) => [t.name, t]));
+  }
+
+  /** f32 tensor in row-major order, or `undefined` where the configuration has none of that name. */
+  find(name: string): Float32Array | undefined {
+    const t = this.tensors.get(name);
+    if (!t) return undefined;
+    return floats(this.payload, t.offset, t.shape[0]! * (t.shape[1] ?? 1));
+  }
+
+  f32(name: string): Float32Array {
+    return this.find(name)!;
+  }
+
+  panels(name: string): Panels {
+    const { kind, shape, offset, bytes } = this.tensors.get(name)!;
+    return { bytes: this.payload.subarray(offset, offset + bytes), kind, outputs: shape[0]!, inputs: shape[1]! };
+  }
+}
+
+/** Panel `index` (outputs 8·index ..) in plain rows; rows past the last output are zero. */
+export function unpackPanel(w: Panels, index: number): Panel {
+  const at = index * panelBytes(w.inputs);
+  const zero = w.kind === 'panel-i7' ? 64 : 0;
+  const codes = new Int8Array(PANEL_OUTPUTS * w.inputs);
+  const lanes = Math.min(PANEL_OUTPUTS, w.outputs - index * PANEL_OUTPUTS);
+  for (let lane = 0; lane < lanes; lane++) {
+    for (let k = 0; k < w.inputs; k++) {
+      // [K/4][8 outputs][4 inputs]
+      codes[lane * w.inputs + k] = w.bytes[at + PANEL_HEAD + (k >> 2) * 32 + lane * 4 + (k & 3)]! - zero;
+    }
+  }
+  return { codes, scales: floats(w.bytes, at, PANEL_OUTPUTS), bias: floats(w.bytes, at + 32, PANEL_OUTPUTS) };
+}
+
+/** `count` little-endian f32 at any byte offset. */
+function floats(bytes: Uint8Array, offset: number, count: number): Float32Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset + offset, count * 4);
+  return Float32Array.from({ length: count }, (_, i) => view.getFloat32(4 * i, true));
+}
