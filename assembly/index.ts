@@ -1,0 +1,12 @@
+export { heapBase } from './heap';
+export { checksum } from './checksum';
+export { addRows, embed } from './embed';
+export { layerNorm, rmsNorm } from './norm';
+export { quantize } from './quantize';
+export { gemmI7, gemmI8, gemvI7, gemvI8 } from './linear';
+export { add, mul } from './elementwise';
+export { gelu, geluTanh, relu, silu, softmax } from './activation';
+export { rope, ropeTable } from './rope';
+export { kvAppend, kvFlush } from './kv';
+export { attention } from './attention';
+export { l2Normalize, poolMean } from './pool';

@@ -1,0 +1,126 @@
+import { ROUND } from './exp';
+import { hmax, loadTail, loadUpTo4 } from './lanes';
+
+/**
+ * f32 → int8 codes by the one rounding rule (docs/numbers.md "Quantise"). A code is nearest-even(f(y / scale)): the scale
+ * is f(max / 127), so |y / scale| cannot round past 127 and no clamp is needed for finite inputs.
+ */
+
+/** The group's scale from its largest magnitude; below 2⁻¹⁰⁰ the group counts as zero. */
+export function scaleOf(peak: f32): f32 {
+  return peak < <f32>7.888609052210118e-31 ? <f32>1.0 : peak / <f32>127.0;
+}
+
+/** Codes of four values, i32x4. Adding ROUND leaves the nearest even integer in the low bits of the f32. */
+// @ts-ignore: decorator
+@inline
+export function codes4(y: v128, scale: v128): v128 {
+  const shifted = f32x4.add(f32x4.div(y, scale), f32x4.splat(ROUND));
+  return i32x4.sub(shifted, i32x4.splat(reinterpret<i32>(ROUND)));
+}
+
+/** Largest magnitude of n values at x. */
+export function absMax(x: usize, n: i32): f32 {
+  let peak = f32x4.splat(0.0);
+  for (; n >= 4; n -= 4, x += 16) peak = f32x4.max(peak, f32x4.abs(v128.load(x)));
+  if (n > 0) peak = f32x4.max(peak, f32x4.abs(loadTail(x, n)));
+  return hmax(peak);
+}
+
+/** y of up to four elements at byte offset i of the row. */
+// @ts-ignore: decorator
+@inline
+function smoothed(x: usize, smooth: usize, i: usize): v128 {
+  return smooth ? f32x4.mul(v128.load(x + i), v128.load(smooth + i)) : v128.load(x + i);
+}
+
+// @ts-ignore: decorator
+@inline
+function smoothedUpTo4(x: usize, smooth: usize, i: usize, n: i32): v128 {
+  const v = loadUpTo4(x + i, n);
+  return smooth ? f32x4.mul(v, loadUpTo4(smooth + i, n)) : v;
+}
+
+// @ts-ignore: decorator
+@inline
+function hsumI32(v: v128): i32 {
+  const pairs = i32x4.add(v, v128.shuffle<i32>(v, v, 2, 3, 0, 1));
+  return i32x4.extract_lane(pairs, 0) + i32x4.extract_lane(pairs, 1);
+}
+
+/** A whole group of 64. */
+function group64(x: usize, smooth: usize, q8: usize, q16: usize, scaleOut: usize, sumOut: usize): void {
+  let peak = f32x4.splat(0.0);
+  for (let i: usize = 0; i < 256; i += 32) {
+    peak = f32x4.max(peak, f32x4.abs(smoothed(x, smooth, i)));
+    peak = f32x4.max(peak, f32x4.abs(smoothed(x, smooth, i + 16)));
+  }
+  const scale = scaleOf(hmax(peak));
+  const divisor = f32x4.splat(scale);
+  let sum = i32x4.splat(0);
+  for (let i: usize = 0; i < 256; i += 64, q8 += 16, q16 += 32) {
+    const a = codes4(smoothed(x, smooth, i), divisor);
+    const b = codes4(smoothed(x, smooth, i + 16), divisor);
+    const c = codes4(smoothed(x, smooth, i + 32), divisor);
+    const d = codes4(smoothed(x, smooth, i + 48), divisor);
+    const ab = i16x8.narrow_i32x4_s(a, b);
+    const cd = i16x8.narrow_i32x4_s(c, d);
+    v128.store(q16, ab);
+    v128.store(q16, cd, 16);
+    v128.store(q8, i8x16.narrow_i16x8_s(ab, cd));
+    sum = i32x4.add(sum, i32x4.add(i32x4.add(a, b), i32x4.add(c, d)));
+  }
+  store<f32>(scaleOut, scale);
+  store<i32>(sumOut, hsumI32(sum));
+}
+
+/** The last n < 64 elements of a row; codes up to the next multiple of 8 become zero. */
+function groupTail(x: usize, smooth: usize, n: i32, q8: usize, q16: usize, scaleOut: usize, sumOut: usize): void {
+  let peak = f32x4.splat(0.0);
+  for (let i = 0; i < n; i += 4) {
+    peak = f32x4.max(peak, f32x4.abs(smoothedUpTo4(x, smooth, (<usize>i) << 2, n - i)));
+  }
+  const scale = scaleOf(hmax(peak));
+  const divisor = f32x4.splat(scale);
+  let sum = i32x4.splat(0);
+  for (let i = 0; i < n; i += 8, q8 += 8, q16 += 16) {
+    const a = codes4(smoothedUpTo4(x, smooth, (<usize>i) << 2, n - i), divisor);
+    const b = codes4(smoothedUpTo4(x, smooth, ((<usize>i) << 2) + 16, n - i - 4), divisor);
+    const ab = i16x8.narrow_i32x4_s(a, b);
+    v128.store(q16, ab);
+    v128.store64_lane(q8, i8x16.narrow_i16x8_s(ab, ab), 0);
+    sum = i32x4.add(sum, i32x4.add(a, b));
+  }
+  store<f32>(scaleOut, scale);
+  store<i32>(sumOut, hsumI32(sum));
+}
+
+export function quantize(
+  x: usize,
+  m: i32,
+  k: i32,
+  smooth: usize,
+  q8: usize,
+  q16: usize,
+  scales: usize,
+  sums: usize,
+): void {
+  const whole = k >> 6;
+  const tail = k & 63;
+  const tailCodes = <usize>((tail + 7) & ~7);
+  for (let row = 0; row < m; row++) {
+    let s = smooth;
+    for (let g = 0; g < whole; g++, x += 256, q8 += 64, q16 += 128, scales += 4, sums += 4) {
+      group64(x, s, q8, q16, scales, sums);
+      if (smooth) s += 256;
+    }
+    if (tail) {
+      groupTail(x, s, tail, q8, q16, scales, sums);
+      x += (<usize>tail) << 2;
+      q8 += tailCodes;
+      q16 += tailCodes << 1;
+      scales += 4;
+      sums += 4;
+    }
+  }
+}
