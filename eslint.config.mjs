@@ -19,7 +19,7 @@ const nodeGlobals = [
   ...['AbortController', 'AbortSignal', 'TextDecoder', 'TextEncoder', 'crypto', 'gc', 'globalThis'],
   ...['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'setImmediate', 'structuredClone'],
 ];
-const browserGlobals = ['window', 'document', 'location', 'self', 'Worker'];
+const browserGlobals = ['window', 'document', 'location', 'self', 'Worker', 'crossOriginIsolated'];
 const readonly = (names) => Object.fromEntries(names.map((name) => [name, 'readonly']));
 
 const unused = ['error', { argsIgnorePattern: '^_', caughtErrorsIgnorePattern: '^_' }];

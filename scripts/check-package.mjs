@@ -1,0 +1,107 @@
+// Packs the package as npm would publish it and judges the tarball: sizes, contents, publint, attw, and a consumer outside
+// this repository that imports every entry, type-checks against them and runs the command. Needs dist/ built.
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const MAX_TARBALL = 100_000; // bytes: the package as downloaded
+const MAX_WASM = 40_000; // bytes: each build
+const FORBIDDEN = /\.map$|\.mgt$|\.safetensors$|\.onnx$|\.gguf$|\.built$|debug|(^|\/)(tests?|bench|src|assembly)\//;
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const work = mkdtempSync(join(tmpdir(), 'mgt-package-'));
+const problems = [];
+
+/** npm as the caller ran it, else the one on the PATH. */
+const npm = (args, cwd) =>
+  process.env.npm_execpath?.endsWith('.js')
+    ? execFileSync(process.execPath, [process.env.npm_execpath, ...args], { cwd, encoding: 'utf8', stdio: 'pipe' })
+    : execFileSync('npm', args, { cwd, encoding: 'utf8', stdio: 'pipe' });
+
+/** Runs a tool under this Node; what it printed becomes the problem when it fails. */
+function tool(name, script, args, cwd = root) {
+  try {
+    return execFileSync(process.execPath, [script, ...args], { cwd, encoding: 'utf8', stdio: 'pipe' });
+  } catch (error) {
+    problems.push(`${name}:\n${error.stdout ?? ''}${error.stderr ?? error.message}`);
+    return '';
+  }
+}
+
+function bin(name, command = name) {
+  const folder = join(root, 'node_modules', name);
+  const entry = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')).bin;
+  return join(folder, typeof entry === 'string' ? entry : entry[command]);
+}
+
+/** Every file named in package.json's exports and bin. */
+function namedFiles(manifest) {
+  const files = [];
+  const walk = (value) => (typeof value === 'string' ? files.push(value) : Object.values(value).forEach(walk));
+  walk(manifest.exports);
+  walk(manifest.bin);
+  return [...new Set(files.map((file) => file.replace(/^\.\//, '')))];
+}
+
+/** A project that has only the tarball and its dependencies. */
+function consumer(tarball, manifest) {
+  const modules = join(work, 'consumer/node_modules');
+  const home = join(modules, manifest.name);
+  mkdirSync(home, { recursive: true });
+  execFileSync('tar', ['-xzf', tarball, '--strip-components=1', '-C', home]);
+  for (const name of Object.keys(manifest.dependencies)) {
+    mkdirSync(dirname(join(modules, name)), { recursive: true });
+    symlinkSync(join(root, 'node_modules', name), join(modules, name));
+  }
+  const folder = dirname(modules);
+  const entries = Object.keys(manifest.exports).filter((key) => key !== './package.json');
+  const names = entries.map((key) => manifest.name + key.slice(1));
+  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
+  writeFileSync(join(folder, 'use.mjs'), names.map((name) => `await import('${name}');`).join('\n'));
+  tool('import of the packed entries', join(folder, 'use.mjs'), [], folder);
+
+  const imports = names.map((name, i) => `import * as e${i} from '${name}';`);
+  const uses = names.map((_, i) => `console.log(Object.keys(e${i}).length);`);
+  writeFileSync(join(folder, 'use.mts'), [...imports, ...uses].join('\n'));
+  const types = ['--strict', '--noEmit', '--module', 'nodenext', '--target', 'es2022', '--types', ''];
+  tool('types of the packed entries', bin('typescript', 'tsc'), [...types, '--lib', 'es2022,dom', 'use.mts'], folder);
+
+  for (const [name, file] of Object.entries(manifest.bin)) {
+    const version = tool(`${name} --version`, join(home, file), ['--version'], folder).trim();
+    if (!version.includes(manifest.version)) problems.push(`${name} --version printed "${version}"`);
+  }
+}
+
+try {
+  const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  // The scripts of this package are left out: dist/ is what was just built.
+  const [packed] = JSON.parse(npm(['pack', '--json', '--ignore-scripts', '--pack-destination', work], root));
+  const tarball = join(work, packed.filename);
+  const paths = packed.files.map((file) => file.path);
+
+  if (packed.size > MAX_TARBALL) problems.push(`tarball: ${packed.size} bytes, at most ${MAX_TARBALL}`);
+  const wasm = packed.files.filter((file) => file.path.endsWith('.wasm'));
+  for (const { path, size } of wasm) if (size > MAX_WASM) problems.push(`${path}: ${size} bytes, at most ${MAX_WASM}`);
+  for (const path of paths) if (FORBIDDEN.test(path)) problems.push(`${path} must not be published`);
+  const wanted = [...namedFiles(manifest), 'README.md', 'LICENSE', 'CHANGELOG.md'];
+  for (const path of [...wanted, 'build/mgt.wasm', 'build/mgt.relaxed.wasm']) {
+    if (!paths.includes(path)) problems.push(`${path} is missing from the tarball`);
+  }
+  if (!existsSync(tarball)) problems.push(`npm pack left no ${packed.filename}`);
+
+  if (problems.length === 0) {
+    tool('publint', bin('publint'), ['run', tarball, '--strict']);
+    tool('attw', bin('@arethetypeswrong/cli', 'attw'), [tarball, '--profile', 'esm-only']);
+    consumer(tarball, manifest);
+  }
+  const sizes = wasm.map(({ path, size }) => `${path} ${size}`).join(', ');
+  console.log(`${packed.filename} ${packed.size} bytes, ${paths.length} files; ${sizes}`);
+} catch (error) {
+  problems.push(error.stderr || error.stack);
+} finally {
+  rmSync(work, { recursive: true, force: true });
+}
+for (const problem of problems) console.error(problem);
+process.exitCode = problems.length > 0 ? 1 : 0;

@@ -1,0 +1,19 @@
+// Runs in the browser: the package as published, found through the import map, wasm fetched from beside it.
+import { MincutGatedTransformer } from 'mincut-gated-transformer';
+import { MincutGatedTransformer as Core } from 'mincut-gated-transformer/core';
+import { digest, runCases } from './cases.mjs';
+
+async function answer(texts) {
+  const load = (name, simd) => Core.load(new URL(`./models/${name}.mgt`, location.href), { simd });
+  const rows = await runCases(load, ['plain', 'auto']);
+  const model = await MincutGatedTransformer.load('./models/text.mgt');
+  const vectors = await model.embed(texts);
+  const embedded = [];
+  for (const [i, text] of texts.entries()) {
+    embedded.push({ text, tokens: model.tokenize(text).tokens, sha256: await digest(vectors[i]) });
+  }
+  const missing = await Core.load(new URL('./models/none.mgt', location.href)).catch((error) => error.code);
+  return { build: model.info.build, isolated: crossOriginIsolated, rows, embedded, missing };
+}
+
+window.answer = answer;
