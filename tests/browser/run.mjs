@@ -123,10 +123,9 @@ try {
   const want = await expected(work);
   const answer = await inBrowser(server.origin, join(work, 'profile'));
   compare(answer, want);
-  console.log(
-    `${want.rows.length} outputs on both builds and ${TEXTS.length} texts, the same bits as Node ${process.version}` +
-      (answer.version ? `, in Chromium ${answer.version}` : ''),
-  );
+  const what = `${want.rows.length} outputs on both builds and ${TEXTS.length} texts`;
+  const where = answer.version ? `, in Chromium ${answer.version}` : '';
+  if (problems.length === 0) console.log(`${what}, the same bits as Node ${process.version}${where}`);
 } catch (error) {
   problems.push(error.stack);
 } finally {

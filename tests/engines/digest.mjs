@@ -1,12 +1,12 @@
 // Runs the cases on the engine that executes this file and prints what came out, as JSON.
-//   node digest.mjs MODELS [--reference]     MODELS: folder of the .mgt files that run.mjs made
-// With `--reference` the plain-TypeScript reference answers, which needs no WebAssembly (node --jitless).
+//   node digest.mjs MODELS [--reference [LONGEST]]     MODELS: folder of the .mgt files that run.mjs made
+// With `--reference` the plain-TypeScript reference answers, which needs no WebAssembly; inputs up to LONGEST tokens.
 import { readFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { MODELS, inputs, runCases } from './cases.mjs';
 
-const [folder, mode] = process.argv.slice(2);
+const [folder, mode, longest = '4096'] = process.argv.slice(2);
 const fileOf = (name) => join(folder, `${name}.mgt`);
 
 async function referenceRows() {
@@ -23,6 +23,7 @@ async function referenceRows() {
     const { config } = file;
     const shape = gateShape(config, config.context);
     for (const { name: input, ...asked } of inputs(config.vocab, config.context)) {
+      if (asked.tokens.length > Number(longest)) continue;
       const call = prepareCall(config, shape, POLICIES.default, asked);
       const { values } = referenceForward(file, payload, call);
       // Every engine that runs here is little-endian, as the file format is.
