@@ -14,12 +14,14 @@ const GELU_TANH = Float32Array.of(
   ...[-0.536823, 0.3828798, 0.059270427, -0.29421395, 0.22025011, -0.0766328, 0.010904089],
 );
 
+const { abs } = Math;
 const positive = (x: number): number => (x > 0 ? x : 0);
 
 /** x·Φ(x) = relu(x) − g(|x|): the polynomial is needed on one side only, and large x stays exact. */
 function geluWith(x: Float32Array, coefficients: Float32Array): void {
   for (let i = 0; i < x.length; i++) {
-    const t = Math.min(Math.abs(x[i]!), TAIL);
+    const a = abs(x[i]!);
+    const t = a < TAIL ? a : TAIL;
     const u = f(f(t * TWO_OVER_TAIL) - 1);
     x[i] = positive(x[i]!) - horner(coefficients, u);
   }

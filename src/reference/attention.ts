@@ -1,6 +1,8 @@
 import { quantizeGroup } from './linear.js';
 import { exp, f, sum4 } from './math.js';
 
+const { max, min } = Math;
+
 /** K and V of one layer: int8 codes with one scale per slot and head. */
 export interface KvRows {
   readonly heads: number;
@@ -47,7 +49,7 @@ export interface Segment {
 
 /** First and last (inclusive) key index that the query at index p of the segment sees. */
 export function visible(p: number, { keyCount, causal, window }: Segment): readonly [number, number] {
-  return [Math.max(0, p - window + 1), causal ? p : Math.min(keyCount - 1, p + window - 1)];
+  return [max(0, p - window + 1), causal ? p : min(keyCount - 1, p + window - 1)];
 }
 
 /**
@@ -68,14 +70,14 @@ export function attention(q: Float32Array, heads: number, kv: KvRows, segment: S
     const [lo, hi] = visible(segment.queryFirst + Math.floor(row / heads), segment);
     const c = f(quantizeGroup(q.subarray(row * d, (row + 1) * d), codes) * perRoot);
 
-    let max = -Infinity;
+    let peak = -Infinity;
     for (let j = lo; j <= hi; j++) {
       const at = (segment.keyFirst + j) * kv.heads + kvHead;
       const s = f(dot(codes, kv.k, at * d) * f(c * kv.kScales[at]!));
       score[j] = s;
-      if (s > max) max = s;
+      peak = max(peak, s);
     }
-    for (let j = lo; j <= hi; j++) e[j] = exp(f(score[j]! - max));
+    for (let j = lo; j <= hi; j++) e[j] = exp(f(score[j]! - peak));
     const z = sum4(e, lo, hi + 1);
 
     const context = out.subarray(row * d, (row + 1) * d);
@@ -99,8 +101,8 @@ function dot(q: Int8Array, k: Int8Array, at: number): number {
 export function softmax(x: Float32Array, n: number): void {
   for (let at = 0; at < x.length; at += n) {
     const row = x.subarray(at, at + n);
-    const max = row.reduce((a, b) => (b > a ? b : a), -Infinity);
-    for (let i = 0; i < n; i++) row[i] = exp(f(row[i]! - max));
+    const peak = row.reduce((a, b) => max(a, b), -Infinity);
+    for (let i = 0; i < n; i++) row[i] = exp(f(row[i]! - peak));
     const z = sum4(row);
     for (let i = 0; i < n; i++) row[i] = row[i]! / z;
   }

@@ -38,10 +38,10 @@ export function horner(coefficients: Float32Array, x: number): number {
 const word = new Int32Array(1);
 const float = new Float32Array(word.buffer);
 
-/** e^x of an f32; 0 below −86, e^88 above 88. Relative error ≤ 2e-7. */
+/** e^x of an f32; 0 below −86 (and for NaN), e^88 above 88. Relative error ≤ 2e-7. */
 export function exp(x: number): number {
-  if (x < -86) return 0;
-  const y = x > 88 ? 88 : x;
+  if (!(x >= -86)) return 0;
+  const y = x < 88 ? x : 88;
   const n = nearestEven(f(y * LOG2E));
   const r = f(f(y - f(n * LN2_HI)) - f(n * LN2_LO));
   float[0] = horner(EXP, r);

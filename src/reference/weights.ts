@@ -22,10 +22,10 @@ export interface Panels {
   readonly inputs: number;
 }
 
-/** Eight outputs in plain rows. */
+/** Eight outputs, plain. */
 export interface Panel {
-  /** i8[8][inputs]; int7 codes without their +64. */
-  readonly codes: Int8Array;
+  /** [inputs][8] integers in ±127; int7 codes without their +64. */
+  readonly codes: Float64Array;
   readonly scales: Float32Array; // [8]
   readonly bias: Float32Array; // [8]
 }
@@ -58,16 +58,17 @@ export class Weights {
   }
 }
 
-/** Panel `index` (outputs 8·index ..) in plain rows; rows past the last output are zero. */
+/** Panel `index` (outputs 8·index ..); outputs past the last are zero. */
 export function unpackPanel(w: Panels, index: number): Panel {
   const at = index * panelBytes(w.inputs);
   const zero = w.kind === 'panel-i7' ? 64 : 0;
-  const codes = new Int8Array(PANEL_OUTPUTS * w.inputs);
+  const stored = new DataView(w.bytes.buffer, w.bytes.byteOffset + at + PANEL_HEAD);
+  const codes = new Float64Array(w.inputs * PANEL_OUTPUTS);
   const lanes = Math.min(PANEL_OUTPUTS, w.outputs - index * PANEL_OUTPUTS);
-  for (let lane = 0; lane < lanes; lane++) {
-    for (let k = 0; k < w.inputs; k++) {
-      // [K/4][8 outputs][4 inputs]
-      codes[lane * w.inputs + k] = w.bytes[at + PANEL_HEAD + (k >> 2) * 32 + lane * 4 + (k & 3)]! - zero;
+  for (let k = 0; k < w.inputs; k++) {
+    for (let lane = 0; lane < lanes; lane++) {
+      // [K/4][8 outputs][4 inputs]; int7 codes are below 128, signed or not
+      codes[k * PANEL_OUTPUTS + lane] = stored.getInt8((k >> 2) * 32 + lane * 4 + (k & 3)) - zero;
     }
   }
   return { codes, scales: floats(w.bytes, at, PANEL_OUTPUTS), bias: floats(w.bytes, at + 32, PANEL_OUTPUTS) };

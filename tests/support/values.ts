@@ -1,10 +1,11 @@
 import type { Rng } from './rng.js';
 
-/** Kinds of f32 data a kernel must survive with the right bits. */
+/** Kinds of finite f32 data a kernel must survive with the right bits. */
 export const VALUE_KINDS = ['normal', 'zeros', 'saturated', 'ties', 'huge', 'tiny', 'mixed'] as const;
-export type ValueKind = (typeof VALUE_KINDS)[number];
+/** `overflow`: infinities and NaN among normal values, as absurd weights can make them in mid-model. */
+export type ValueKind = (typeof VALUE_KINDS)[number] | 'overflow';
 
-/** `n` finite values of a kind. */
+/** `n` values of a kind. */
 export function values(rng: Rng, n: number, kind: ValueKind = 'normal'): Float32Array {
   const sign = (): number => (rng.u32() & 1 ? 1 : -1);
   const draw: Record<ValueKind, (i: number) => number> = {
@@ -17,6 +18,7 @@ export function values(rng: Rng, n: number, kind: ValueKind = 'normal'): Float32
     huge: () => rng.normal() * 1e17,
     /** Around the limits of a normal f32 and of 2⁻¹⁰⁰, below which a group counts as zero. */
     tiny: () => sign() * 2 ** -rng.int(95, 149),
+    overflow: () => [rng.normal(), rng.normal(), sign() * Infinity, NaN][rng.int(0, 3)]!,
     mixed: () => rng.normal() * 2 ** rng.int(-30, 30),
   };
   return Float32Array.from({ length: n }, (_, i) => draw[kind](i));
@@ -30,7 +32,13 @@ const bits = (x: Float32Array | Int8Array | Int16Array | Int32Array | Uint8Array
     ? new Uint32Array(x.buffer, x.byteOffset, x.length)
     : new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
 
-/** First place where two arrays differ in their bits, in words; `undefined` where they do not. */
+/** All bits set: a NaN no arithmetic gives. Where it is found and not expected, nothing was written. */
+const POISON = 0xffffffff;
+
+/**
+ * First place where two arrays differ in their bits, in words; `undefined` where they do not.
+ * WebAssembly and JavaScript both leave the bits of a NaN open, so any NaN but the poison stands for any other.
+ */
 export function difference<T extends Float32Array | Int8Array | Int16Array | Int32Array | Uint8Array>(
   what: string,
   got: T,
@@ -40,7 +48,7 @@ export function difference<T extends Float32Array | Int8Array | Int16Array | Int
   const a = bits(got);
   const b = bits(expected);
   for (let i = 0; i < a.length; i++) {
-    if (a[i] === b[i]) continue;
+    if (a[i] === b[i] || (a[i] !== POISON && Number.isNaN(got[i]) && Number.isNaN(expected[i]))) continue;
     const at = Math.floor((i * a.BYTES_PER_ELEMENT) / got.BYTES_PER_ELEMENT);
     return `${what}[${at}] of ${got.length}: ${got[at]}, expected ${expected[at]}`;
   }

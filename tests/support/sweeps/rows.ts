@@ -12,6 +12,7 @@ interface RowsShape {
 const rowShapes: RowsShape[] = [
   ...cross({ n: [1, 2, 3, 5], dim: EDGES }),
   ...allKinds({ n: 3, dim: 100 }),
+  { n: 30, dim: 6, kind: 'overflow' },
   { n: 2, dim: 384 },
   { n: 2, dim: 1536 },
 ];
@@ -49,6 +50,7 @@ const vectorShapes: { n: number; kind?: ValueKind }[] = [
   ...cross({ n: EDGES }),
   ...allKinds({ n: 257 }),
   { n: 4097, kind: 'mixed' },
+  { n: 67, kind: 'overflow' },
 ];
 
 function binary(kernel: 'add' | 'mul'): readonly Case[] {
