@@ -1,4 +1,5 @@
 export default {
+  testTimeout: 60000,
   testEnvironment: 'node',
   roots: ['<rootDir>/src', '<rootDir>/tests'],
   testPathIgnorePatterns: ['/node_modules/', '<rootDir>/tests/engines/'],

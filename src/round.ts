@@ -14,22 +14,24 @@ export const GROUP = 64;
 export const ZERO_MAX = 2 ** -100;
 
 const TWO_23 = 8388608;
+const f = Math.fround;
+const abs = Math.abs;
 
 /** Round an f32 to the nearest integer, ties to even. Exact for |x| < 2^22. */
 export function nearestEven(x: number): number {
-  const a = Math.abs(x);
+  const a = abs(x);
   if (a >= TWO_23) return x;
-  const r = Math.fround(Math.fround(a + TWO_23) - TWO_23);
+  const r = f(f(a + TWO_23) - TWO_23);
   return x < 0 ? -r : r;
 }
 
 /** Scale of a group whose largest magnitude is `max` (an f32). */
 export function scaleOf(max: number, limit: number): number {
-  return max < ZERO_MAX ? 1 : Math.fround(max / limit);
+  return max < ZERO_MAX ? 1 : f(max / limit);
 }
 
 /** Code of `x` under `scale`; an integer in [-limit, limit]. */
 export function quantize(x: number, scale: number, limit: number): number {
-  const q = nearestEven(Math.fround(x / scale));
+  const q = nearestEven(f(x / scale));
   return q > limit ? limit : q < -limit ? -limit : q === 0 ? 0 : q;
 }

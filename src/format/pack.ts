@@ -3,6 +3,10 @@ import { MgtError } from '../errors.js';
 import { INT7_LIMIT, INT8_LIMIT, quantize, scaleOf } from '../round.js';
 import { PANEL_HEAD, PANEL_OUTPUTS, paddedInputs, panelBytes, planWeights, type TensorSpec } from './tensors.js';
 
+// Bound once: the loops below run per weight, and a global costs a look-up in some hosts.
+const { abs, max: largest } = Math;
+const { isFinite } = Number;
+
 /** Float values of one tensor, row-major in its shape; panels may carry a bias of one value per output. */
 export interface TensorValues {
   readonly values: Float32Array;
@@ -57,7 +61,7 @@ function packPanels(span: Uint8Array, tensor: TensorSpec, values: Float32Array, 
     const lane = n % PANEL_OUTPUTS;
     const row = values.subarray(n * cols, (n + 1) * cols);
     let max = 0;
-    for (const v of row) max = Math.max(max, Math.abs(v));
+    for (let k = 0; k < cols; k++) max = largest(max, abs(row[k]!));
     const scale = scaleOf(max, limit);
     view.setFloat32(panel + 4 * lane, scale, true);
     view.setFloat32(panel + 32 + 4 * lane, bias?.[n] ?? 0, true);
@@ -77,8 +81,8 @@ export const codeOffset = (k: number, lane: number): number => (k >> 2) * 32 + l
 
 function expectCount(name: string, values: Float32Array, count: number): void {
   if (values.length !== count) throw new MgtError('BadConfig', name, `${count} values`, values.length);
-  for (const v of values) {
-    if (!Number.isFinite(v)) throw new MgtError('BadWeights', name, 'finite values', v);
+  for (let i = 0; i < count; i++) {
+    if (!isFinite(values[i]!)) throw new MgtError('BadWeights', name, 'finite values', values[i]);
   }
 }
 

@@ -1,0 +1,139 @@
+import { Arena } from '../arena/arena.js';
+import { bytesSource, readFully, responseSource, streamSource, type ByteSource } from '../arena/source.js';
+import { checkSignal } from '../check.js';
+import { MgtError } from '../errors.js';
+import { FIXED_BYTES } from '../format/header.js';
+import { headerLength, parseHeader, type ModelFile } from '../format/file.js';
+import { checkPayload } from '../format/pack.js';
+import { sha256 } from '../format/write.js';
+import { instantiateKernels } from '../kernels/instantiate.js';
+import { relaxedDotIsExact } from '../kernels/probe.js';
+import { ARENA_START, planArena, type Plan } from '../plan/plan.js';
+import type { BuildName, Platform } from '../platform/platform.js';
+import { get } from '../platform/fetch.js';
+import type { Progress } from './progress.js';
+import { Runtime } from './runtime.js';
+
+export type ModelSource = string | URL | Uint8Array | ArrayBuffer | Response | ReadableStream<Uint8Array>;
+
+export interface ArenaOptions {
+  /** Which wasm build; `auto` takes relaxed where a known-answer probe proves it exact, else plain. */
+  readonly simd: 'auto' | BuildName;
+  /** Longest input in tokens, at most the model's own (default). Bounds buffers and KV. */
+  readonly context: number | undefined;
+  /** Upper bound of the arena in bytes. */
+  readonly maxMemory: number | undefined;
+  readonly onProgress: ((progress: Progress) => void) | undefined;
+  readonly signal: AbortSignal | undefined;
+  /** Also check the payload's SHA-256. */
+  readonly verify: boolean;
+  /** The wasm to use instead of the package's own: bytes or a compiled module of the build `simd` names. */
+  readonly wasm: BufferSource | WebAssembly.Module | undefined;
+}
+
+/** Bytes read between two looks at the abort signal. */
+const CHUNK = 4 * 2 ** 20;
+
+/**
+ * Source → header → plan → arena → kernels: one sequential read, the payload straight into place.
+ * @throws MgtError for anything wrong with source, file, memory or build; nothing is left behind.
+ */
+export async function loadRuntime(
+  platform: Platform,
+  source: ModelSource,
+  options: ArenaOptions,
+): Promise<{ runtime: Runtime; file: ModelFile; plan: Plan }> {
+  checkSignal(options.signal, 'load');
+  const build = pickBuild(options.simd);
+  const bytes = await openSource(platform, source, options.signal);
+  try {
+    const file = await readHeader(bytes);
+    const context = options.context ?? file.config.context;
+    if (context > file.config.context)
+      throw new MgtError('BadInput', 'context', `at most ${file.config.context}`, context);
+    const plan = planArena(file.config, context);
+    const wasm = options.wasm ?? (await platform.wasm(build));
+    const arena = new Arena(plan, options.maxMemory);
+    const payload = arena.u8.subarray(ARENA_START, ARENA_START + file.payloadBytes);
+    await readPayload(bytes, payload, options);
+
+    const kernels = instantiateKernels(wasm, arena.memory);
+    if (kernels.heapBase() > ARENA_START)
+      throw new MgtError('UnsupportedMode', 'wasm', 'statics below 64 KiB', kernels.heapBase());
+    const checksum = BigInt.asUintN(64, kernels.checksum(ARENA_START, file.payloadBytes));
+    if (checksum !== file.checksum) {
+      throw new MgtError('BadChecksum', 'payload', file.checksum.toString(16), checksum.toString(16));
+    }
+    checkPayload(file.config, payload);
+    if (options.verify) await verifyPayload(file, payload, options);
+    return { runtime: new Runtime(file.config, plan, arena, kernels, build), file, plan };
+  } finally {
+    await bytes.close();
+  }
+}
+
+function pickBuild(simd: 'auto' | BuildName): BuildName {
+  if (simd === 'plain') return 'plain';
+  const exact = relaxedDotIsExact();
+  if (simd === 'relaxed' && !exact) {
+    throw new MgtError('UnsupportedMode', 'simd', 'an engine whose relaxed dot is exact', 'one without');
+  }
+  return exact ? 'relaxed' : 'plain';
+}
+
+async function openSource(
+  platform: Platform,
+  source: ModelSource,
+  signal: AbortSignal | undefined,
+): Promise<ByteSource> {
+  if (source instanceof Uint8Array) return bytesSource(source);
+  if (source instanceof ArrayBuffer) return bytesSource(new Uint8Array(source));
+  if (source instanceof Response) return responseSource(source);
+  if (source instanceof ReadableStream) return streamSource(source);
+  if (source instanceof URL || (typeof source === 'string' && /^(https?|data|blob):/.test(source))) {
+    if (String(source).startsWith('file:')) return platform.open(String(source), signal);
+    return responseSource(await get(source, signal));
+  }
+  if (typeof source === 'string') return platform.open(source, signal);
+  throw new MgtError('BadInput', 'source', 'a path, URL, bytes, Response or ReadableStream', source);
+}
+
+async function readHeader(source: ByteSource): Promise<ModelFile> {
+  const fixed = new Uint8Array(FIXED_BYTES);
+  const got = await readFully(source, fixed);
+  const length = headerLength(fixed.subarray(0, got));
+  if (source.size !== undefined && source.size < length)
+    throw new MgtError('Truncated', 'header', `${length} bytes`, source.size);
+  const header = new Uint8Array(length);
+  header.set(fixed.subarray(0, Math.min(FIXED_BYTES, length)));
+  const rest = await readFully(source, header.subarray(FIXED_BYTES));
+  return parseHeader(header.subarray(0, FIXED_BYTES + rest), source.size);
+}
+
+/** Fills the weight region; the source must end exactly where it does. */
+async function readPayload(source: ByteSource, into: Uint8Array, { signal, onProgress }: ArenaOptions): Promise<void> {
+  const total = into.length;
+  for (let loaded = 0; loaded < total;) {
+    checkSignal(signal, 'load');
+    const n = await source.read(into.subarray(loaded, Math.min(total, loaded + CHUNK)));
+    if (n === 0) throw new MgtError('Truncated', 'payload', `${total} bytes`, loaded);
+    loaded += n;
+    onProgress?.({ phase: 'weights', loaded, total });
+  }
+  checkSignal(signal, 'load');
+  if (source.size === undefined && (await source.read(new Uint8Array(1))) > 0) {
+    throw new MgtError('BadFile', 'file', `a payload of ${total} bytes`, 'more');
+  }
+}
+
+async function verifyPayload(file: ModelFile, payload: Uint8Array, { onProgress }: ArenaOptions): Promise<void> {
+  // WebCrypto refuses views on a growable memory in some engines: it gets its own copy.
+  const digest = await sha256(payload.slice());
+  if (digest.some((byte, i) => byte !== file.sha256[i])) {
+    throw new MgtError('BadChecksum', 'sha256', hexOf(file.sha256), hexOf(digest));
+  }
+  onProgress?.({ phase: 'verify', loaded: payload.length, total: payload.length });
+}
+
+/** Bytes as lower-case hex. */
+export const hexOf = (bytes: Uint8Array): string => Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join('');

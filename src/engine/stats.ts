@@ -1,0 +1,35 @@
+import type { KernelName } from '../kernels/catalogue.js';
+
+/** Multiply-accumulates of one call, unpadded, by where they went. */
+export interface Macs {
+  /** Layers' linear maps: Σ rows · outputs · inputs. */
+  readonly linear: number;
+  /** Scores and weighted sums: 2 · pairs attended · heads · headDim, per layer. */
+  readonly attention: number;
+  /** The output head. */
+  readonly head: number;
+  /** Deciding: packets are integers compared, so 0 until a score is computed from activations. */
+  readonly gate: number;
+}
+
+/** What ran, counted where it ran. */
+export interface Stats {
+  readonly layersExecuted: number;
+  readonly macs: Macs;
+  /** Calls of each kernel; kernels that did not run are left out. */
+  readonly kernelCalls: Readonly<Partial<Record<KernelName, number>>>;
+  readonly build: 'plain' | 'relaxed' | 'reference';
+  /** Kernel calls that ran `i32x4.relaxed_dot_i8x16_i7x16_add_s` (int7 layers on the relaxed build). */
+  readonly relaxedDot: number;
+}
+
+/** Query–key pairs of one segment of n tokens whose row r stands at index first + r among `keys` keys. */
+export function attendedPairs(n: number, first: number, keys: number, causal: boolean, window: number): number {
+  let pairs = 0;
+  for (let p = first; p < first + n; p++) {
+    const low = Math.max(0, p - window + 1);
+    const high = causal ? p : Math.min(keys - 1, p + window - 1);
+    pairs += high - low + 1;
+  }
+  return pairs;
+}

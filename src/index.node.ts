@@ -1,0 +1,14 @@
+import { MincutGatedTransformer as Engine } from './engine/model.js';
+import type { Platform } from './platform/platform.js';
+import { nodePlatform } from './platform/node.js';
+import { TextTokenizer } from './text/tokenizer.js';
+
+export * from './exports.js';
+
+/** The engine with text: the model file's own tokenizer through @huggingface/tokenizers. */
+export class MincutGatedTransformer extends Engine {
+  static override readonly platform: Platform = {
+    ...nodePlatform,
+    tokenizer: (json, config) => new TextTokenizer(json, config),
+  };
+}

@@ -1,0 +1,156 @@
+import type { ModelConfig } from '../config.js';
+import { ALIGN, groupCount, paddedInputs, planWeights, roundUp, type TensorSpec } from '../format/tensors.js';
+import { kvLayerStateBytes } from '../packets/kv.js';
+import { attentionScratchBytes } from '../kernels/catalogue.js';
+
+/**
+ * The buffer plan: every region of the one linear memory, as data. A pure function of the config and the
+ * context bound; nothing is allocated here. Regions are sorted, disjoint and 64-byte aligned.
+ *
+ *   0 ──── 65536 ───────────── + payload ────────────── + buffers ───────── + kv ─── page end
+ *   statics │ weights (the file's payload) │ runtime buffers, packets │ K, V, scales │
+ */
+export const ARENA_START = 65536;
+export const PAGE = 65536;
+
+/** Storage type of a region. Widened codes (i16) and group sums (i32) are u16 and u32 here: the width is what is planned. */
+export type Dtype = 'u8' | 'i8' | 'i4' | 'u16' | 'u32' | 'f32';
+
+export interface Region {
+  readonly name: string;
+  /** Address in the arena. */
+  readonly offset: number;
+  readonly bytes: number;
+  readonly align: number;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+}
+
+/** Addresses of the runtime buffers, by what they hold. Rows = tokens of one call, at most `context`. */
+export interface BufferAddresses {
+  readonly tokens: number; // u32[rows]
+  readonly positions: number; // u32[rows]
+  readonly x: number; // f32[rows][hidden], the residual stream
+  readonly h: number; // f32[rows][hidden], a norm's or a linear layer's output
+  readonly q: number; // f32[rows][heads · headDim]
+  readonly k: number; // f32[rows][kvHeads · headDim]
+  readonly v: number; // f32[rows][kvHeads · headDim]
+  readonly ctx: number; // f32[rows][heads · headDim], attention output
+  readonly ffn: number; // f32[rows][ffn]
+  readonly gate: number; // f32[rows][ffn] where the FFN is gated
+  readonly q8: number; // i8[rows][Kp]
+  readonly q16: number; // i16[rows][Kp]
+  readonly scales: number; // f32[rows][groups]
+  readonly sums: number; // i32[rows][groups]
+  readonly scratch: number; // attention scratch
+  readonly rope: number; // f32[context][headDim], cos then sin
+  readonly out: number; // f32[vocab] or f32[hidden]
+  readonly gatePacket: number; // u8[16]
+  readonly spikePacket: number; // u8[72]
+  readonly witness: number; // u8[64]
+  readonly kvState: number; // KvLayerState[kvLayers]
+  readonly kvK: number; // i8[kvLayers][kvHeads][slots][dk]
+  readonly kvV: number; // i8[kvLayers][kvHeads][slots][dv]
+  readonly kvKScales: number; // f32[kvLayers][kvHeads][slots]
+  readonly kvVScales: number; // f32[kvLayers][kvHeads][slots]
+}
+
+export interface Plan {
+  /** Longest input in tokens. */
+  readonly context: number;
+  /** KV slots per layer: context rounded up to 8. */
+  readonly slots: number;
+  /** Layers that have a KV block: all of a decoder's, one shared by an encoder's. */
+  readonly kvLayers: number;
+  readonly regions: readonly Region[];
+  readonly at: BufferAddresses;
+  /** Address of each weight tensor, by name. */
+  readonly weights: ReadonlyMap<string, number>;
+  /** Bytes: payload; runtime buffers; KV; the whole memory (whole pages, statics included). */
+  readonly memory: { readonly weights: number; readonly buffers: number; readonly kv: number; readonly total: number };
+}
+
+const BYTES: Readonly<Record<Dtype, number>> = { u8: 1, i8: 1, i4: 0.5, u16: 2, u32: 4, f32: 4 };
+const TENSOR_DTYPE = { 'panel-i8': 'i8', 'panel-i7': 'u8', f32: 'f32' } as const;
+
+/** Plans the memory of a model for inputs of at most `context` tokens. */
+export function planArena(config: ModelConfig, context: number): Plan {
+  const regions: Region[] = [];
+  const weightPlan = planWeights(config);
+  const weights = new Map<string, number>();
+  for (const tensor of weightPlan.tensors) {
+    weights.set(tensor.name, ARENA_START + tensor.offset);
+    regions.push(weightRegion(tensor));
+  }
+  let offset = ARENA_START + weightPlan.bytes;
+  const add = (name: string, dtype: Dtype, ...shape: number[]): number => {
+    const bytes = shape.reduce((a, b) => a * b, BYTES[dtype]);
+    const at = offset;
+    regions.push({ name, offset: at, bytes, align: ALIGN, dtype, shape });
+    offset = roundUp(at + bytes, ALIGN);
+    return at;
+  };
+
+  const { hidden, heads, kvHeads, headDim, ffn } = config;
+  const rows = context;
+  const slots = roundUp(context, 8);
+  const widest = Math.max(hidden, heads * headDim, ffn);
+  const buffersAt = offset;
+  const buffers = {
+    tokens: add('buffers.tokens', 'u32', rows),
+    positions: add('buffers.positions', 'u32', rows),
+    x: add('buffers.x', 'f32', rows, hidden),
+    h: add('buffers.h', 'f32', rows, hidden),
+    q: add('buffers.q', 'f32', rows, heads * headDim),
+    k: add('buffers.k', 'f32', rows, kvHeads * headDim),
+    v: add('buffers.v', 'f32', rows, kvHeads * headDim),
+    ctx: add('buffers.ctx', 'f32', rows, heads * headDim),
+    ffn: add('buffers.ffn', 'f32', rows, ffn),
+    gate: config.gatedFfn ? add('buffers.gate', 'f32', rows, ffn) : 0,
+    q8: add('buffers.q8', 'i8', rows, paddedInputs(widest)),
+    q16: add('buffers.q16', 'u16', rows, paddedInputs(widest)),
+    scales: add('buffers.scales', 'f32', rows, groupCount(widest)),
+    sums: add('buffers.sums', 'u32', rows, groupCount(widest)),
+    scratch: add('buffers.scratch', 'u8', attentionScratchBytes(headDim, slots)),
+    rope: config.positions === 'rope' ? add('buffers.rope', 'f32', context, headDim) : 0,
+    out: add('buffers.out', 'f32', config.kind === 'decoder' ? config.vocab : hidden),
+    gatePacket: add('packets.gate', 'u8', 16),
+    spikePacket: add('packets.spike', 'u8', 72),
+    witness: add('packets.witness', 'u8', 64),
+  };
+  const kvAt = offset;
+  // An encoder needs K and V only while a layer runs: its layers share one block.
+  const kvLayers = config.kind === 'decoder' ? config.layers : 1;
+  const kv = {
+    kvState: add('kv.state', kvLayerStateBytes(slots) === 8 ? 'u32' : 'u16', kvLayers, 2),
+    kvK: add('kv.k', 'i8', kvLayers, kvHeads, slots, roundUp(headDim, 4)),
+    kvV: add('kv.v', 'i8', kvLayers, kvHeads, slots, roundUp(headDim, 8)),
+    kvKScales: add('kv.kScales', 'f32', kvLayers, kvHeads, slots),
+    kvVScales: add('kv.vScales', 'f32', kvLayers, kvHeads, slots),
+  };
+  return {
+    context,
+    slots,
+    kvLayers,
+    regions,
+    at: { ...buffers, ...kv },
+    weights,
+    memory: {
+      weights: weightPlan.bytes,
+      buffers: kvAt - buffersAt,
+      kv: offset - kvAt,
+      total: roundUp(offset, PAGE),
+    },
+  };
+}
+
+function weightRegion(tensor: TensorSpec): Region {
+  return {
+    name: `weights.${tensor.name}`,
+    offset: ARENA_START + tensor.offset,
+    bytes: tensor.bytes,
+    align: ALIGN,
+    dtype: TENSOR_DTYPE[tensor.kind],
+    shape: tensor.shape,
+  };
+}
