@@ -112,13 +112,13 @@ export function encodeSpikePacket(packet: SpikePacket, view: DataView, byteOffse
 }
 
 /**
- * Reads 72 bytes at `byteOffset`. A `topLen` above 16 counts as 16 (as upstream); bytes beyond it are not read.
+ * Reads 72 bytes at `byteOffset`. A `topLen` above 16 counts as 16 (as upstream); what stands beyond it counts for nothing.
  * @throws MgtError `BadFile` naming `spikes.<field>` where a field holds what no packet can.
  */
 export function decodeSpikePacket(view: DataView, byteOffset: number): SpikePacket {
   const topLen = Math.min(view.getUint8(byteOffset + TOP_LEN), TOP_MAX);
   const u16s = (at: number): number[] =>
-    Array.from({ length: topLen }, (_, i) => view.getUint16(byteOffset + at + 2 * i, LITTLE_ENDIAN));
+    Array.from({ length: TOP_MAX }, (_, i) => view.getUint16(byteOffset + at + 2 * i, LITTLE_ENDIAN)).slice(0, topLen);
   return checked(
     {
       rateQ15: view.getUint16(byteOffset + RATE, LITTLE_ENDIAN),
