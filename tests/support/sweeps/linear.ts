@@ -81,6 +81,7 @@ const gemmShapes: LinearShape[] = [
   ...hard({ m: 3, n: 12, k: 200 }),
   ...hard({ m: 8, n: 16, k: 128 }),
   { m: 8, n: 96, k: 176 },
+  { m: 64, n: 64, k: 64 },
   { m: 16, n: 257, k: 100 },
   { m: 6, n: 100, k: 1536 },
 ];
