@@ -10,7 +10,7 @@ export async function readWhole(field: string, path: string, signal?: AbortSigna
     return await readFile(path, { signal });
   } catch (cause) {
     if (signal?.aborted) throw new MgtError('Aborted', field, 'to be read', 'an abort', { cause });
-    throw new MgtError('FileNotFound', field, `a readable file at ${path}`, cause, { cause });
+    throw new MgtError('FileNotFound', field, 'a readable file', cause, { cause });
   }
 }
 

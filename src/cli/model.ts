@@ -15,8 +15,8 @@ export interface CheckedModel {
  * Reads a model file and checks all of it: header, fast checksum, SHA-256, every weight.
  * @throws MgtError `FileNotFound`, `BadFile`, `Truncated`, `BadChecksum`, `UnknownVersion`, `BadConfig`, `BadWeights`
  */
-export async function readModel(path: string, signal: AbortSignal): Promise<CheckedModel> {
-  const bytes = await readWhole('FILE', path, signal);
+export async function readModel(path: string, signal?: AbortSignal): Promise<CheckedModel> {
+  const bytes = await readWhole(path, path, signal);
   const file = parseHeader(bytes, bytes.length);
   const payload = bytes.subarray(file.payloadOffset, file.payloadOffset + file.payloadBytes);
   const checksum = checksum64(payload);

@@ -89,3 +89,9 @@ export async function writeEncoder(path: string, tokenizer: boolean): Promise<vo
   };
   writeFileSync(path, await writeModel(oddEncoder, payload, meta));
 }
+
+/** A random encoder too large for the reference to finish with soon: 12 layers, hidden 384. */
+export async function writeMiniLike(path: string): Promise<void> {
+  const size = { vocab: 64, hidden: 384, layers: 12, heads: 12, kvHeads: 12, headDim: 32, ffn: 1536, context: 64 };
+  writeFileSync(path, await randomModel({ ...oddEncoder, ...size }, 7));
+}

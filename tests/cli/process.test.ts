@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { initModel } from '../../src/convert/init.js';
 import { EXIT_CODES } from '../../src/cli/output.js';
-import { writeEncoder } from './models.js';
+import { writeEncoder, writeMiniLike } from './models.js';
 import { expectFailure, MAIN, mgt, results, scratch } from './support.js';
 
 const dir = scratch();
@@ -47,6 +47,16 @@ describe('the process', () => {
     const code = await new Promise((resolve) => child.on('close', resolve));
     expect({ code, stdout }).toEqual({ code: 130, stdout: '' });
     expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'Aborted' } });
+  });
+
+  test('Ctrl-C stops the reference at once, long as it may compute', async () => {
+    const tokens = Array.from({ length: 60 }, () => '1').join(',');
+    await writeMiniLike(dir.path('large.mgt'));
+    const args = ['--jitless', MAIN, 'infer', dir.path('large.mgt'), '--tokens', tokens, '--engine', 'reference'];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    setTimeout(() => child.kill('SIGINT'), 1500);
+    const code = await new Promise((resolve) => child.on('close', resolve));
+    expect(code).toBe(130);
   });
 
   test('a reader that leaves is no error', async () => {

@@ -1,12 +1,15 @@
+import { Worker } from 'node:worker_threads';
 import type { InferInput } from '../../engine/call.js';
 import type { InferResult } from '../../engine/model.js';
+import { MgtError } from '../../errors.js';
 import type { Context, Run } from '../specs.js';
 import { parseJson, parseNumberList, type Parsed } from '../args.js';
 import { writeWhole } from '../files.js';
-import { littleEndian, readModel, sha256Hex } from '../model.js';
+import { littleEndian, sha256Hex } from '../model.js';
 import { countText, firstValues, jsonFloats, oneLine, print } from '../output.js';
 import { catchUp } from '../interrupt.js';
 import { createProgress } from '../progress.js';
+import type { Answer, Job } from '../reference-thread.js';
 
 /** `mgt infer`: one stateless call on token ids as given. */
 export const run: Run = async (parsed, context) => {
@@ -59,9 +62,21 @@ async function onWasm(
   }
 }
 
-async function onReference({ operands }: Parsed, input: InferInput, { signal }: Context): Promise<InferResult> {
-  const { inferReference } = await import('../reference.js');
-  return inferReference(await readModel(operands[0]!, signal), input);
+function onReference({ operands }: Parsed, input: InferInput, { signal }: Context): Promise<InferResult> {
+  const job: Job = { path: operands[0]!, input };
+  const worker = new Worker(new URL('../reference-thread.js', import.meta.url), { workerData: job });
+  return new Promise((resolve, reject) => {
+    signal.addEventListener('abort', () => {
+      reject(new MgtError('Aborted', 'infer', 'to finish', 'an abort'));
+      void worker.terminate();
+    });
+    worker.on('error', reject);
+    worker.on('message', (answer: Answer) => {
+      if ('result' in answer) return resolve(answer.result);
+      const { code, field, expected, got } = answer.error;
+      reject(new MgtError(code, field, expected, got));
+    });
+  });
 }
 
 function summary({ kind, witness, stats }: InferResult, values: Float32Array, sha256: string, out?: string): string[] {
