@@ -71,8 +71,9 @@ export class MincutGatedTransformer {
   /** Set by the entry the class is imported from. */
   static readonly platform: Platform | undefined;
 
-  readonly info: ModelInfo;
   readonly #file: ModelFile;
+  readonly #plan: Plan;
+  readonly #build: BuildName;
   readonly #shape: GateShape;
   readonly #chosen: ChosenPolicy;
   readonly #makeTokenizer: Platform['tokenizer'];
@@ -88,19 +89,26 @@ export class MincutGatedTransformer {
     const { runtime, file, plan } = parts;
     this.#runtime = runtime;
     this.#file = file;
+    this.#plan = plan;
+    this.#build = runtime.build;
     this.#chosen = chosen;
     this.#shape = gateShape(file.config, plan.context);
     this.#makeTokenizer = platform.tokenizer;
-    this.info = Object.freeze({
-      config: file.config,
-      context: plan.context,
-      build: runtime.build,
-      tokenizer: file.meta.tokenizer !== undefined,
-      source: file.meta.source,
-      quantisation: file.meta.report,
-      sha256: hexOf(file.sha256),
-      memory: plan.memory,
-    });
+  }
+
+  /** What is loaded and what it costs; `memory.total` is read from the live memory, 0 once disposed. */
+  get info(): ModelInfo {
+    const { config, meta, sha256 } = this.#file;
+    return {
+      config,
+      context: this.#plan.context,
+      build: this.#build,
+      tokenizer: meta.tokenizer !== undefined,
+      source: meta.source,
+      quantisation: meta.report,
+      sha256: hexOf(sha256),
+      memory: { ...this.#plan.memory, total: this.#runtime?.arena.memory.buffer.byteLength ?? 0 },
+    };
   }
 
   /**

@@ -104,7 +104,7 @@ test('changing any one weight tensor changes the output, a key bias excepted', a
       layers: config.layers,
       window: config.context,
     };
-    const run = (payload: Uint8Array): number[] => bits(referenceForward(file, payload, call).values);
+    const run = (payload: Uint8Array): string => bits(referenceForward(file, payload, call).values);
     const before = run(bytes.slice(file.payloadOffset));
     for (const tensor of file.weights.tensors) {
       const payload = bytes.slice(file.payloadOffset);
