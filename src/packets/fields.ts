@@ -49,15 +49,19 @@ export function integerField(field: string, value: unknown, max: number, missing
   return value === undefined ? missing : checkInteger(field, value, 0, max, code) + 0;
 }
 
+/** All bits that have a name. */
+export const maskOf = (known: Readonly<Record<string, number>>): number =>
+  Object.values(known).reduce((all, bit) => all | bit, 0);
+
 /** A set of flag bits; a bit that has no name is refused, so that it can be given a meaning later. */
 export function flagsField(
   field: string,
   value: unknown,
   known: Readonly<Record<string, number>>,
+  mask: number,
   code: ErrorCode,
 ): number {
   const flags = integerField(field, value, U16_MAX, 0, code);
-  const mask = Object.values(known).reduce((all, bit) => all | bit, 0);
   if ((flags & ~mask) === 0) return flags;
   const names = Object.entries(known).map(([name, bit]) => `${name} ${bit}`);
   throw new MgtError(code, field, `a sum of ${names.join(', ')}`, flags);

@@ -1,6 +1,6 @@
 import { checkKeys } from '../check.js';
 import type { ErrorCode } from '../errors.js';
-import { flagsField, integerField, LITTLE_ENDIAN, Q15_MAX, U16_MAX, U32_MAX } from './fields.js';
+import { flagsField, integerField, LITTLE_ENDIAN, maskOf, Q15_MAX, U16_MAX, U32_MAX } from './fields.js';
 
 /**
  * What the caller knows of the input's coherence, for one call. Integers only.
@@ -30,6 +30,8 @@ export const GATE_FLAGS = {
   BOUNDARY_IDS: 4,
 } as const;
 
+const FLAGS_MASK = maskOf(GATE_FLAGS);
+
 export const NEUTRAL_GATE: GatePacket = Object.freeze({
   lambda: 100,
   lambdaPrev: 100,
@@ -38,6 +40,8 @@ export const NEUTRAL_GATE: GatePacket = Object.freeze({
   partitionCount: 1,
   flags: 0,
 });
+
+const KEYS = Object.keys(NEUTRAL_GATE);
 
 /*
  * GatePacket, 16 bytes
@@ -64,19 +68,24 @@ export const GATE_PACKET_BYTES = FLAGS + 2;
  */
 export function parseGatePacket(value: unknown): GatePacket {
   if (value === undefined) return NEUTRAL_GATE;
-  return checked(checkKeys('gate', value, Object.keys(NEUTRAL_GATE)), 'BadInput');
+  return checked(checkKeys('gate', value, KEYS), 'BadInput');
 }
 
 function checked(raw: { readonly [key in keyof GatePacket]?: unknown }, code: ErrorCode): GatePacket {
-  const field = (key: keyof GatePacket, max: number): number =>
-    integerField(`gate.${key}`, raw[key], max, NEUTRAL_GATE[key], code);
+  const n = NEUTRAL_GATE;
   return {
-    lambda: field('lambda', U32_MAX),
-    lambdaPrev: field('lambdaPrev', U32_MAX),
-    boundaryEdges: field('boundaryEdges', U16_MAX),
-    boundaryConcentrationQ15: field('boundaryConcentrationQ15', Q15_MAX),
-    partitionCount: field('partitionCount', U16_MAX),
-    flags: flagsField('gate.flags', raw.flags, GATE_FLAGS, code),
+    lambda: integerField('gate.lambda', raw.lambda, U32_MAX, n.lambda, code),
+    lambdaPrev: integerField('gate.lambdaPrev', raw.lambdaPrev, U32_MAX, n.lambdaPrev, code),
+    boundaryEdges: integerField('gate.boundaryEdges', raw.boundaryEdges, U16_MAX, n.boundaryEdges, code),
+    boundaryConcentrationQ15: integerField(
+      'gate.boundaryConcentrationQ15',
+      raw.boundaryConcentrationQ15,
+      Q15_MAX,
+      n.boundaryConcentrationQ15,
+      code,
+    ),
+    partitionCount: integerField('gate.partitionCount', raw.partitionCount, U16_MAX, n.partitionCount, code),
+    flags: flagsField('gate.flags', raw.flags, GATE_FLAGS, FLAGS_MASK, code),
   };
 }
 

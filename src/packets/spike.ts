@@ -1,6 +1,6 @@
 import { checkInteger, checkKeys } from '../check.js';
 import { MgtError, type ErrorCode } from '../errors.js';
-import { flagsField, integerField, LITTLE_ENDIAN, Q15_MAX, U16_MAX, type Bit } from './fields.js';
+import { flagsField, integerField, LITTLE_ENDIAN, maskOf, Q15_MAX, U16_MAX, type Bit } from './fields.js';
 
 /** Entries of the top-k lists. */
 export const TOP_MAX = 16;
@@ -32,6 +32,8 @@ export const SPIKE_FLAGS = {
   /** The list points into the context, not the current input. */
   CONTEXT: 2,
 } as const;
+
+const FLAGS_MASK = maskOf(SPIKE_FLAGS);
 
 /** Changes nothing: it fired (0 would skip the call), at rate 0 (never a storm). */
 export const NEUTRAL_SPIKES: SpikePacket = Object.freeze({
@@ -78,7 +80,7 @@ export function parseSpikePacket(value: unknown): SpikePacket {
 function checked(raw: { readonly [key in keyof SpikePacketInput]?: unknown }, code: ErrorCode): SpikePacket {
   const rateQ15 = integerField('spikes.rateQ15', raw.rateQ15, Q15_MAX, NEUTRAL_SPIKES.rateQ15, code);
   const noveltyQ15 = integerField('spikes.noveltyQ15', raw.noveltyQ15, Q15_MAX, NEUTRAL_SPIKES.noveltyQ15, code);
-  const flags = flagsField('spikes.flags', raw.flags, SPIKE_FLAGS, code);
+  const flags = flagsField('spikes.flags', raw.flags, SPIKE_FLAGS, FLAGS_MASK, code);
   const fired = integerField('spikes.fired', raw.fired, 1, NEUTRAL_SPIKES.fired, code) === 0 ? 0 : 1;
   const topIdx = list('spikes.topIdx', raw.topIdx, U16_MAX, code);
   const topWQ15 = list('spikes.topWQ15', raw.topWQ15, Q15_MAX, code);
@@ -116,7 +118,8 @@ export function encodeSpikePacket(packet: SpikePacket, view: DataView, byteOffse
  * @throws MgtError `BadFile` naming `spikes.<field>` where a field holds what no packet can.
  */
 export function decodeSpikePacket(view: DataView, byteOffset: number): SpikePacket {
-  const topLen = Math.min(view.getUint8(byteOffset + TOP_LEN), TOP_MAX);
+  const topLen = view.getUint8(byteOffset + TOP_LEN);
+  // slice ends at 16 whatever topLen says.
   const u16s = (at: number): number[] =>
     Array.from({ length: TOP_MAX }, (_, i) => view.getUint16(byteOffset + at + 2 * i, LITTLE_ENDIAN)).slice(0, topLen);
   return checked(
