@@ -7,8 +7,6 @@ const script = `
 import { initModel } from './dist/convert/init.js';
 import { MincutGatedTransformer } from './dist/core.node.js';
 const model = await MincutGatedTransformer.load(await initModel('micro', 1));
-let memory;
-const { buffer } = model.infer({ tokens: [1, 2, 3] }).logits;
 const packets = [{}, { boundaryEdges: 30 }, { lambda: 20 }, { flags: 2 }];
 const run = (n) => { for (let i = 0; i < n; i++) model.infer({ tokens: [i % 256, 7, 9], gate: packets[i % 4], spikes: { rateQ15: i % 9000 } }); };
 const read = () => { for (let i = 0; i < 3; i++) gc(); const m = process.memoryUsage(); return [m.heapUsed, m.external, m.arrayBuffers, model.info.memory.total]; };
