@@ -1,0 +1,93 @@
+import { checkInteger } from '../check.js';
+import { MgtError } from '../errors.js';
+import { parseObject, parseTokenizer } from './kinds.js';
+import type { LibraryTokenizer } from './library.js';
+import { openTokenizer, readable } from './open.js';
+import { cutPoints, slices } from './slices.js';
+import { specialIds } from './specials.js';
+
+/** Token ids of a text. */
+export interface Encoded {
+  /** Ids, special tokens included, `limit` at most. */
+  readonly tokens: number[];
+  /** True where the text had more tokens than fit. */
+  readonly truncated: boolean;
+}
+
+/**
+ * A Hugging Face tokenizer (tokenizer.json) that gives the ids of Python's `tokenizers`: @huggingface/tokenizers with
+ * the repairs of repair.ts. Not taken from the file: its `truncation` and `padding`; the model's own length is `limit`.
+ * What is repaired, what is refused and what still differs: docs/tokenizer.md.
+ */
+export class TextTokenizer {
+  /** Largest id the tokenizer can give; a model's vocabulary must be longer. */
+  readonly largestId: number;
+  readonly #library: LibraryTokenizer;
+  readonly #opening: readonly number[];
+  readonly #closing: readonly number[];
+  readonly #cutPoint: RegExp | undefined;
+
+  /**
+   * @param json text of tokenizer.json
+   * @param config text of tokenizer_config.json, or empty. Must be JSON but changes nothing: what it repeats of
+   * tokenizer.json (lower case, special tokens) is read there, as the original does.
+   * @throws MgtError `BadFile` (not a tokenizer), `UnsupportedMode` (a kind that would give other ids, by name)
+   */
+  constructor(json: string, config: string) {
+    const file = parseTokenizer(json);
+    if (config.trim() !== '') parseObject('tokenizer_config.json', config);
+    this.#cutPoint = cutPoints(file);
+    this.#library = readable(() => openTokenizer(file, this.#cutPoint !== undefined));
+    const { opening, closing } = readable(() => specialIds(this.#library, file));
+    this.#opening = opening;
+    this.#closing = closing;
+    this.largestId = this.#library.model.vocab.length - 1;
+  }
+
+  /**
+   * Ids of a text. Lone surrogates count as U+FFFD, which is what UTF-8 makes of them.
+   * @param text any string, empty and blank ones included
+   * @param limit most ids wanted, special tokens included; a longer text loses its last content, never the closing
+   * special tokens
+   * @throws MgtError `BadInput`: not a string, or a limit below the number of special tokens; `UnsupportedMode`: unknown
+   * text in a tokenizer without an unknown token
+   */
+  encode(text: string, limit: number): Encoded {
+    if (typeof text !== 'string') throw new MgtError('BadInput', 'text', 'a string', text);
+    const specials = this.#opening.length + this.#closing.length;
+    const room = checkInteger('limit', limit, specials, Number.MAX_SAFE_INTEGER) - specials;
+    const content: number[] = [];
+    for (const slice of slices(text, this.#cutPoint)) {
+      for (const id of this.#content(slice)) content.push(id);
+      if (content.length > room) break;
+    }
+    const truncated = content.length > room;
+    if (truncated) content.length = room;
+    return { tokens: [...this.#opening, ...content, ...this.#closing], truncated };
+  }
+
+  /**
+   * Text of ids as the tokenizer's own decoder joins them. Special tokens are left out, and so are ids that the
+   * tokenizer has no token for (a padded vocabulary's).
+   * @throws MgtError `BadInput`: an id that is negative or not an integer
+   */
+  decode(ids: ArrayLike<number>): string {
+    const known: number[] = [];
+    for (let i = 0; i < ids.length; i++) {
+      const id = checkInteger(`tokens[${i}]`, ids[i], 0, Number.MAX_SAFE_INTEGER);
+      if (this.#library.id_to_token(id) !== undefined) known.push(id);
+    }
+    if (known.length === 0) return '';
+    return this.#library.decode(known, { skip_special_tokens: true, clean_up_tokenization_spaces: false });
+  }
+
+  /** Ids of one stretch of text, without the post-processor's special tokens. */
+  #content(text: string): number[] {
+    const wellFormed = text.replace(/\p{Surrogate}/gu, '\ufffd');
+    const { ids, tokens } = this.#library.encode(wellFormed, { add_special_tokens: false });
+    return ids.map((id, i) => {
+      if (id !== undefined) return id;
+      throw new MgtError('UnsupportedMode', 'tokenizer.model.unk_token', 'a token for unknown text', tokens[i]);
+    });
+  }
+}
