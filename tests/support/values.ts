@@ -1,7 +1,7 @@
 import type { Rng } from './rng.js';
 
 /** Kinds of finite f32 data a kernel must survive with the right bits. */
-export const VALUE_KINDS = ['normal', 'zeros', 'saturated', 'ties', 'huge', 'tiny', 'mixed'] as const;
+export const VALUE_KINDS = ['normal', 'zeros', 'saturated', 'ties', 'huge', 'tiny', 'least', 'less', 'mixed'] as const;
 /** `overflow`: infinities and NaN among normal values, as absurd weights can make them in mid-model. */
 export type ValueKind = (typeof VALUE_KINDS)[number] | 'overflow';
 
@@ -19,6 +19,9 @@ export function values(rng: Rng, n: number, kind: ValueKind = 'normal'): Float32
     /** Around the limits of a normal f32 and of 2⁻¹⁰⁰, below which a group counts as zero. */
     tiny: () => sign() * 2 ** -rng.int(95, 149),
     overflow: () => [rng.normal(), rng.normal(), sign() * Infinity, NaN][rng.int(0, 3)]!,
+    /** The smallest magnitude that counts, and the largest that does not. */
+    least: () => sign() * 2 ** -100,
+    less: () => sign() * 2 ** -100 * (1 - 2 ** -24),
     mixed: () => rng.normal() * 2 ** rng.int(-30, 30),
   };
   return Float32Array.from({ length: n }, (_, i) => draw[kind](i));

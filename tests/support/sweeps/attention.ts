@@ -3,7 +3,7 @@ import { kvRows, type KvRows } from '../../../src/reference/attention.js';
 import * as reference from '../../../src/reference/ops.js';
 import type { GuardArena } from '../arena.js';
 import type { Rng } from '../rng.js';
-import { difference, values, type ValueKind } from '../values.js';
+import { VALUE_KINDS, difference, values, type ValueKind } from '../values.js';
 import { allKinds, cross, first, sweep } from './sweep.js';
 
 const roundUp = (n: number, multiple: number): number => Math.ceil(n / multiple) * multiple;
@@ -135,8 +135,8 @@ const attentionShapes: AttentionShape[] = [
     d: 64,
     causal: 1 as const,
   })),
-  ...cross({ kind: ['zeros', 'saturated', 'ties', 'huge', 'tiny', 'mixed'] as const, causal: [0, 1] as const }).map(
-    (s) => square({ n: 10, heads: 2, kvHeads: 2, d: 32, ...s }),
+  ...cross({ kind: VALUE_KINDS, causal: [0, 1] as const }).map((s) =>
+    square({ n: 10, heads: 2, kvHeads: 2, d: 32, ...s }),
   ),
   square({ n: 130, heads: 2, kvHeads: 2, d: 32 }),
   square({ n: 65, heads: 4, kvHeads: 4, d: 25 }),

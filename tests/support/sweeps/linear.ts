@@ -84,6 +84,8 @@ const gemmShapes: LinearShape[] = [
   { m: 64, n: 64, k: 64 },
   { m: 16, n: 257, k: 100 },
   { m: 6, n: 100, k: 1536 },
+  // more rows than one pass over the panels takes
+  ...cross({ m: [85, 86, 87, 100], n: [9], k: [1536] }),
 ];
 
 const gemvShapes: LinearShape[] = [
