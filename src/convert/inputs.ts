@@ -1,0 +1,43 @@
+import type { BertModel } from './bert.js';
+import type { SourceModel } from './huggingface.js';
+import { Random } from './random.js';
+import { ACCURACY_TEXTS, CALIBRATION_TEXTS } from './texts.js';
+
+/** Token ids the converter runs, one list per sequence. */
+export interface Inputs {
+  readonly kind: 'texts' | 'random ids';
+  readonly calibration: readonly number[][];
+  /** At least 32 sequences; none of them was seen in calibration. */
+  readonly accuracy: readonly number[][];
+}
+
+/** Longest random sequence in tokens. */
+const RANDOM_LENGTH = 64;
+const RANDOM_COUNT = 40;
+/** Seeds of the two random sets. */
+const SEEDS = { calibration: 0x0ca11b, accuracy: 0xacc11 };
+
+/** Texts where there is a tokenizer, else seeded random ids of mixed lengths. */
+export function chooseInputs({ tokenizer, bert }: SourceModel): Inputs {
+  if (!tokenizer) {
+    return {
+      kind: 'random ids',
+      calibration: randomIds(bert, SEEDS.calibration),
+      accuracy: randomIds(bert, SEEDS.accuracy),
+    };
+  }
+  const encode = (texts: readonly string[]): number[][] =>
+    texts.map((text) => tokenizer.text.encode(text, bert.context).tokens).filter(({ length }) => length > 0);
+  return { kind: 'texts', calibration: encode(CALIBRATION_TEXTS), accuracy: encode(ACCURACY_TEXTS) };
+}
+
+/** Lengths spread over 1..64, or the context where that is shorter; ids uniform over the vocabulary. */
+function randomIds({ vocab, context }: BertModel, seed: number): number[][] {
+  const random = new Random(seed);
+  const longest = Math.min(context, RANDOM_LENGTH);
+  return Array.from({ length: RANDOM_COUNT }, (_, i) => {
+    // Short ones more often than long ones, as texts are: the square of an even spread.
+    const length = 1 + Math.floor(((i + 1) / RANDOM_COUNT) ** 2 * (longest - 1));
+    return Array.from({ length }, () => random.u32() % vocab);
+  });
+}

@@ -1,0 +1,36 @@
+import { MgtError } from '../errors.js';
+
+/** How a long read reports and stops. */
+export interface ReadOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Bytes so far and in all; `total` is 0 where the length is not known. */
+  readonly onProgress?: ((loaded: number, total: number) => void) | undefined;
+}
+
+/** A directory of files, wherever it lies. */
+export interface FileSource {
+  /** Short name of the directory: the last part of its path, or the repository a URL names. */
+  readonly name: string;
+  /**
+   * Whole content of a file, by its path below the directory with forward slashes.
+   * Resolves to `undefined` where there is no such file.
+   * @throws MgtError `FileNotFound` where it exists but cannot be read, `Aborted`
+   */
+  read(path: string, options?: ReadOptions): Promise<Uint8Array | undefined>;
+}
+
+/**
+ * Opens a directory by path (Node) or by `https://` URL.
+ * @throws MgtError `FileNotFound` (no such directory), `BadInput` (a URL of another kind)
+ */
+export async function openSource(source: string): Promise<FileSource> {
+  if (/^[a-z][a-z0-9+.-]+:\/\//i.test(source) && !source.startsWith('file:')) {
+    const { httpSource } = await import('./http.js');
+    return httpSource(source);
+  }
+  if (!isNode()) throw new MgtError('UnsupportedMode', 'source', 'an https:// URL outside of Node', source);
+  const { directorySource } = await import('./directory-node.js');
+  return directorySource(source);
+}
+
+export const isNode = (): boolean => typeof process === 'object' && Boolean(process?.versions?.node);

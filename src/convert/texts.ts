@@ -1,0 +1,86 @@
+/**
+ * The converter's two sets of texts, kept apart on purpose: what calibration has seen proves nothing about accuracy.
+ * Both are mixed alike (words, sentences, questions, code, capitals, several scripts, a paragraph), because
+ * activations differ most between kinds of text. They ship in the package, so they stay small.
+ */
+
+/** Texts that set the smoothing vectors. No test and no accuracy figure uses them. */
+export const CALIBRATION_TEXTS: readonly string[] = [
+  'window',
+  'Photosynthesis',
+  '7',
+  'hello world',
+  'deep sea fishing boats',
+  'The old lighthouse keeper climbed the stairs every evening at dusk.',
+  'Where can I renew my driving licence?',
+  'Shares of the company rose 4.7% on Tuesday, their best day since March 2019.',
+  'She whispered, "Nobody will ever know," and closed the door.',
+  'A vaccine trains the immune system to recognise a virus before it arrives.',
+  'We regret that your application was not successful this time.',
+  'Boil the rice for twelve minutes; drain it; stir in butter, salt & pepper.',
+  'The river had frozen in the night. Children came down with sledges and old tin trays, and by noon the whole town stood on the ice, ' +
+    'selling chestnuts, arguing about the mayor, and listening for the first crack. Nobody remembered a winter like it, though everyone claimed to.',
+  'WARNING: HIGH VOLTAGE. KEEP OUT!',
+  'URGENT!!! CALL ME BACK ASAP',
+  'const total = items.reduce((sum, item) => sum + item.price, 0);',
+  'if x is None:\n    raise ValueError("x must not be None")',
+  'SELECT city, AVG(temp) FROM weather WHERE year = 2020 GROUP BY city;',
+  '#define MAX(a, b) ((a) > (b) ? (a) : (b))',
+  '{"name": "sensor-12", "values": [0.5, -3, 1e6], "active": false}',
+  'sudo apt-get install -y libssl-dev && make -j4',
+  'https://example.com/a/b?c=1&d=two#three',
+  'f(x) = 3x^2 - 2x + 1',
+  'Der Zug nach München hat leider zwanzig Minuten Verspätung.',
+  'La niña come una manzana roja en el jardín.',
+  'Сегодня утром шёл сильный снег.',
+  '今天天气很好,我们去公园散步。',
+  '電車が遅れています。',
+  'الطقس جميل اليوم',
+  'आज मौसम अच्छा है',
+  '오늘은 비가 옵니다',
+  'so-called "smart" gadgets (2nd ed.) — 50% off… 🙂',
+];
+
+/** Texts that judge a finished file against float arithmetic. */
+export const ACCURACY_TEXTS: readonly string[] = [
+  'garden',
+  'Entropy',
+  '1984',
+  'used car prices',
+  'National Health Service',
+  'how to grow tomatoes indoors',
+  'The committee postponed its decision until the autumn.',
+  'What is the difference between a crocodile and an alligator?',
+  'Two children are building a sandcastle near the water.',
+  'Interest on the loan is calculated daily and charged monthly.',
+  'He apologised, but nobody in the room believed him.',
+  'Antibiotics do not work against viruses such as influenza.',
+  'The parcel arrived broken, late, and addressed to my neighbour!',
+  'In 1969, some 600 million people watched the Moon landing on television.',
+  'Add the onions, lower the heat, and cook gently until they turn golden.',
+  'Flights from Oslo were cancelled because of volcanic ash.',
+  'Bees tell one another where flowers are by dancing. The angle of the dance gives the direction against the sun, its length gives the ' +
+    'distance, and its vigour tells how good the find was. A scout may dance for minutes, and the others follow her in the dark, touching her with their antennae.',
+  'The tenant shall pay the rent on the first day of each month. If the rent is not received within ten days, the landlord may give written ' +
+    'notice, and the tenant has a further fourteen days to pay in full before any proceedings begin.',
+  'NO SMOKING ON THE PREMISES',
+  'FINAL NOTICE: YOUR ACCOUNT WILL BE CLOSED',
+  'for i in range(10):\n    print(i ** 2)',
+  'public static void main(String[] args) { System.out.println(args.length); }',
+  'grep -rn "TODO" src | wc -l',
+  'UPDATE accounts SET balance = balance - 100 WHERE id = 7;',
+  '<ul><li>one</li><li>two</li></ul>',
+  'TypeError: Cannot read properties of undefined (reading "map")',
+  'a² + b² = c², so c = √(a² + b²)',
+  'Le musée est fermé le mardi.',
+  'Onde fica a estação de comboios?',
+  'Завтра мы поедем на море.',
+  '图书馆几点开门?',
+  '春になると桜が咲く。',
+  'أين أقرب صيدلية؟',
+  'Πού είναι το λιμάνι;',
+  'היום יום יפה',
+  'Jutro będzie padać deszcz.',
+  'call me at 5:30 pm (not earlier) 👍',
+  '--- *** ---',
+];
