@@ -11,7 +11,7 @@ function mix(h: v128, w: v128): v128 {
 // @ts-ignore: decorator
 @inline
 function fold(hash: u64, lane: u32): u64 {
-  hash = (hash ^ (<u64>lane)) * 0x9e3779b97f4a7c15;
+  hash = (hash ^ (<u64>lane)) * (((<u64>0x9e3779b9) << 32) | 0x7f4a7c15);
   return hash ^ (hash >>> 29);
 }
 
