@@ -106,7 +106,7 @@ export class Runtime {
   }
 
   #matmul(w: Linear, rows: number, out: number, int7: boolean): void {
-    const { q8, q16, scales, sums } = this.plan.at;
+    const { q8, q16, scales, sums, panel } = this.plan.at;
     const k = this.#k;
     const { panels, outputs, inputs } = w;
     if (rows === 1) {
@@ -114,7 +114,7 @@ export class Runtime {
       (int7 ? k.gemvI7 : k.gemvI8)(q8, q16, scales, sums, panels, outputs, inputs, out);
     } else {
       this.#count(int7 ? 'gemmI7' : 'gemmI8');
-      (int7 ? k.gemmI7 : k.gemmI8)(q8, q16, scales, sums, panels, rows, outputs, inputs, out);
+      (int7 ? k.gemmI7 : k.gemmI8)(q8, q16, scales, sums, panels, rows, outputs, inputs, out, panel);
     }
   }
 

@@ -1,7 +1,7 @@
 import type { ModelConfig } from '../config.js';
 import { ALIGN, groupCount, paddedInputs, planWeights, roundUp, type TensorSpec } from '../format/tensors.js';
 import { kvLayerStateBytes } from '../packets/kv.js';
-import { attentionScratchBytes } from '../kernels/catalogue.js';
+import { attentionScratchBytes, gemmScratchBytes } from '../kernels/catalogue.js';
 
 /**
  * The buffer plan: every region of the one linear memory, as data. A pure function of the config and the
@@ -42,6 +42,7 @@ export interface BufferAddresses {
   readonly q16: number; // i16[rows][Kp]
   readonly scales: number; // f32[rows][groups]
   readonly sums: number; // i32[rows][groups]
+  readonly panel: number; // i16, one panel's codes widened, for GEMM
   readonly scratch: number; // attention scratch
   readonly rope: number; // f32[context][headDim], cos then sin
   readonly out: number; // f32[vocab] or f32[hidden]
@@ -111,6 +112,7 @@ export function planArena(config: ModelConfig, context: number): Plan {
     q16: add('buffers.q16', 'u16', rows, paddedInputs(widest)),
     scales: add('buffers.scales', 'f32', rows, groupCount(widest)),
     sums: add('buffers.sums', 'u32', rows, groupCount(widest)),
+    panel: add('buffers.panel', 'u16', gemmScratchBytes(widest) / 2),
     scratch: add('buffers.scratch', 'u8', attentionScratchBytes(headDim, slots)),
     rope: config.positions === 'rope' ? add('buffers.rope', 'f32', context, headDim) : 0,
     out: add('buffers.out', 'f32', config.kind === 'decoder' ? config.vocab : hidden),
