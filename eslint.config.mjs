@@ -79,7 +79,7 @@ export default tseslint.config(
   },
   {
     // The compiler (asc) is the type checker here; lint sees plain syntax.
-    files: ['assembly/**/*.ts'],
+    files: ['assembly/**/*.ts', 'bench/**/*.ts'],
     extends: [tseslint.configs.recommended],
     processor: assemblyscript,
     rules: {

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { checkInteger, checkKeys, checkOneOf, checkSignal } from '../check.js';
 import { POOLINGS, type ModelConfig } from '../config.js';
 import { MgtError } from '../errors.js';
