@@ -2,8 +2,16 @@ import type { KernelExports } from '../../src/kernels/catalogue.js';
 
 const START = 65536; // the arena begins above the build's static data
 const GUARD = 64;
-/** As f32 a NaN, as a code −1: what a kernel reads beside its inputs spoils its output. */
-const POISON = 0xff;
+/**
+ * Fills what no kernel may use. As f32 a signalling NaN: read beside an input it spoils the output, and arithmetic on it,
+ * written back, sets its quiet bit, so that even a row too many in place shows. As codes −1 and −65.
+ */
+export const POISON = 0xffbfffff;
+
+/** `bytes` poisoned bytes. */
+export function poisoned(bytes: number): Uint8Array {
+  return new Uint8Array(new Uint32Array(Math.ceil(bytes / 4)).fill(POISON).buffer, 0, bytes);
+}
 
 interface Region {
   readonly at: number;
@@ -44,7 +52,7 @@ export class GuardArena {
 
   /** A region the kernel fills: poisoned before, so a byte left out shows. */
   output(bytes: number): number {
-    const at = this.place(new Uint8Array(bytes).fill(POISON));
+    const at = this.place(poisoned(bytes));
     this.written.push({ at, bytes });
     return at;
   }
@@ -85,7 +93,7 @@ export class GuardArena {
     const missing = end - this.memory.buffer.byteLength;
     if (missing > 0) this.memory.grow(Math.ceil(missing / 65536));
     const memory = new Uint8Array(this.memory.buffer);
-    memory.fill(POISON, this.top, end);
+    memory.set(poisoned(end - this.top), this.top);
     memory.set(data, at);
     this.top = end;
     return at;

@@ -1,3 +1,4 @@
+import { POISON } from './arena.js';
 import type { Rng } from './rng.js';
 
 /** Kinds of finite f32 data a kernel must survive with the right bits. */
@@ -35,12 +36,10 @@ const bits = (x: Float32Array | Int8Array | Int16Array | Int32Array | Uint8Array
     ? new Uint32Array(x.buffer, x.byteOffset, x.length)
     : new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
 
-/** All bits set: a NaN no arithmetic gives. Where it is found and not expected, nothing was written. */
-const POISON = 0xffffffff;
-
 /**
  * First place where two arrays differ in their bits, in words; `undefined` where they do not.
- * WebAssembly and JavaScript both leave the bits of a NaN open, so any NaN but the poison stands for any other.
+ * WebAssembly and JavaScript both leave the bits of a NaN open, so any NaN stands for any
+ * other — but not the poison, which says that nothing was written.
  */
 export function difference<T extends Float32Array | Int8Array | Int16Array | Int32Array | Uint8Array>(
   what: string,

@@ -1,7 +1,7 @@
 import { attentionScratchBytes } from '../../../src/kernels/catalogue.js';
 import { kvRows, type KvRows } from '../../../src/reference/attention.js';
 import * as reference from '../../../src/reference/ops.js';
-import type { GuardArena } from '../arena.js';
+import { poisoned, type GuardArena } from '../arena.js';
 import type { Rng } from '../rng.js';
 import { VALUE_KINDS, difference, values, type ValueKind } from '../values.js';
 import { allKinds, cross, first, sweep } from './sweep.js';
@@ -16,16 +16,16 @@ interface KvLayout {
   readonly vScales: Float32Array;
 }
 
-/** Lays out slots slot0..slot0+n−1 of the reference's cache; every other slot keeps 0xff bytes. */
+/** Lays out slots slot0..slot0+n−1 of the reference's cache; every other slot is poisoned. */
 function layOut(kv: KvRows, slots: number, slot0: number, n: number): KvLayout {
   const { heads, d } = kv;
   const dk = roundUp(d, 4);
   const dv = roundUp(d, 8);
   const layout = {
-    k: new Int8Array(heads * slots * dk).fill(-1),
-    v: new Int8Array(heads * slots * dv).fill(-1),
-    kScales: new Float32Array(new Uint8Array(heads * slots * 4).fill(0xff).buffer), // NaN
-    vScales: new Float32Array(new Uint8Array(heads * slots * 4).fill(0xff).buffer),
+    k: new Int8Array(poisoned(heads * slots * dk).buffer),
+    v: new Int8Array(poisoned(heads * slots * dv).buffer),
+    kScales: new Float32Array(poisoned(heads * slots * 4).buffer),
+    vScales: new Float32Array(poisoned(heads * slots * 4).buffer),
   };
   for (let h = 0; h < heads; h++) {
     for (let slot = slot0; slot < slot0 + n; slot++) {
