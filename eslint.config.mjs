@@ -88,6 +88,8 @@ export default tseslint.config(
       '@typescript-eslint/ban-ts-comment': ['error', { 'ts-ignore': 'allow-with-description' }],
       // AssemblyScript's names for its number types (i32, f32, usize, v128 …) come from the compiler.
       'no-undef': 'off',
+      // Operands are statically typed: == and === are one operation.
+      eqeqeq: 'off',
     },
   },
 );
