@@ -1,8 +1,8 @@
 import { oneLine } from './output.js';
 
 /**
- * Progress on stderr for whoever waits. In a terminal one line that rewrites itself, from the first tenth of a second;
- * elsewhere a line every few seconds once a second has passed, and nothing at all with `--json`.
+ * Progress for whoever waits: one line of stderr that rewrites itself, from the first tenth of a second on.
+ * Only in a terminal: elsewhere stderr carries nothing but the one line of an error.
  */
 export interface Progress {
   /** `total` 0 or absent: not known. */
@@ -11,27 +11,25 @@ export interface Progress {
   done(): void;
 }
 
-const TERMINAL = { first: 100, every: 80 };
-const LOG = { first: 1000, every: 5000 };
+const FIRST_MS = 100;
+const EVERY_MS = 80;
 
-export function createProgress(options: { json: boolean; now?: () => number }): Progress {
-  const terminal = process.stderr.isTTY === true;
-  if (options.json && !terminal) return { update: () => {}, done: () => {} };
-  const now = options.now ?? (() => performance.now());
-  const pace = terminal ? TERMINAL : LOG;
-  let due = now() + pace.first;
+export function createProgress(): Progress {
+  const { stderr } = process;
+  if (!stderr.isTTY) return { update: () => {}, done: () => {} };
+  let due = performance.now() + FIRST_MS;
   let drawn = false;
   return {
     update(phase, loaded = 0, total = 0) {
-      if (now() < due) return;
-      due = now() + pace.every;
+      if (performance.now() < due) return;
+      due = performance.now() + EVERY_MS;
       const share = total > 0 ? ` ${Math.min(100, Math.floor((100 * loaded) / total))} %` : '';
-      const line = oneLine(`${phase}${share}`);
-      process.stderr.write(terminal ? `\r\x1b[2K${line.slice(0, (process.stderr.columns || 80) - 1)}` : `${line}\n`);
+      // Cut to the terminal's width: a line that wraps cannot be rewritten.
+      stderr.write(`\r\x1b[2K${oneLine(`${phase}${share}`).slice(0, (stderr.columns || 80) - 1)}`);
       drawn = true;
     },
     done() {
-      if (terminal && drawn) process.stderr.write('\r\x1b[2K');
+      if (drawn) stderr.write('\r\x1b[2K');
       drawn = false;
     },
   };

@@ -33,6 +33,24 @@ const QUANT: OptionSpec = {
 
 export const COMMANDS: readonly Command[] = [
   {
+    name: 'convert',
+    summary: 'make a model file from a Hugging Face directory',
+    operands: [
+      { name: 'SRC', required: true, help: 'a directory with config.json and model.safetensors, or an https:// one' },
+    ],
+    options: [
+      OUTPUT,
+      QUANT,
+      { name: 'allow-noise', help: 'write the file even where quantisation loses too much, and record that' },
+      JSON_FLAG,
+    ],
+    examples: [
+      'mgt convert ./all-MiniLM-L6-v2 -o minilm.mgt',
+      'mgt convert https://example.org/model -o model.mgt --json',
+    ],
+    load: () => import('./commands/convert.js'),
+  },
+  {
     name: 'inspect',
     summary: 'check a model file and show what is in it',
     operands: [FILE],

@@ -72,8 +72,8 @@ describe('the process', () => {
   });
 
   test('a defect is one line too: Internal, exit 1', () => {
-    // A fault of the machine that no code foresees: the clock itself is gone.
-    writeFileSync(dir.path('broken.mjs'), 'performance.now = () => { throw new TypeError("no\\nclock"); };');
+    // A fault that no code foresees: stdout itself throws.
+    writeFileSync(dir.path('broken.mjs'), 'process.stdout.write = () => { throw new TypeError("no\\npaper"); };');
     const ran = mgt(['embed', model, 'a'], { node: ['--import', dir.path('broken.mjs')] });
     expectFailure(ran, { exit: 1, code: 'Internal' });
   });

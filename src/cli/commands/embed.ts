@@ -7,10 +7,10 @@ import type { Run } from '../specs.js';
 
 /** `mgt embed`: texts to vectors. Nothing is printed before every text has its vector. */
 export const run: Run = async (parsed, { json, signal }) => {
-  const progress = createProgress({ json });
+  const progress = createProgress();
   const model = await MincutGatedTransformer.load(parsed.operands[0]!, {
     signal,
-    onProgress: (p) => progress.update(p.phase, p.loaded, p.total),
+    onProgress: (p) => progress.update('loading', p.loaded, p.total),
   });
   try {
     // Asked of the model before stdin is: one without a tokenizer need not wait for texts.
@@ -19,7 +19,7 @@ export const run: Run = async (parsed, { json, signal }) => {
     const inputs = texts.map((text) => model.tokenize(text));
     const vectors = await model.embed(texts, {
       signal,
-      onProgress: (p) => progress.update('embed', p.loaded, p.total),
+      onProgress: (p) => progress.update('embedding', p.loaded, p.total),
     });
     progress.done();
     for (const [i, text] of texts.entries()) {

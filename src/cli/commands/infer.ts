@@ -43,18 +43,14 @@ function readInput({ values }: Parsed): InferInput {
   return { tokens: parseNumberList('--tokens', values.get('tokens')!), gate: json('gate'), spikes: json('spikes') };
 }
 
-async function onWasm(
-  { operands, values }: Parsed,
-  input: InferInput,
-  { json, signal }: Context,
-): Promise<InferResult> {
+async function onWasm({ operands, values }: Parsed, input: InferInput, { signal }: Context): Promise<InferResult> {
   const { MincutGatedTransformer } = await import('../../core.node.js');
-  const progress = createProgress({ json });
+  const progress = createProgress();
   try {
     const model = await MincutGatedTransformer.load(operands[0]!, {
       simd: (values.get('simd') ?? 'auto') as 'auto' | 'plain' | 'relaxed',
       signal,
-      onProgress: (p) => progress.update(p.phase, p.loaded, p.total),
+      onProgress: (p) => progress.update('loading', p.loaded, p.total),
     });
     return model.infer(input);
   } finally {
