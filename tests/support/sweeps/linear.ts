@@ -1,3 +1,4 @@
+import { gemmScratchBytes } from '../../../src/kernels/catalogue.js';
 import { groupCount, paddedInputs } from '../../../src/format/tensors.js';
 import * as reference from '../../../src/reference/ops.js';
 import type { GuardArena } from '../arena.js';
@@ -96,8 +97,10 @@ const gemvShapes: LinearShape[] = [
   { m: 1, n: 576, k: 1536 },
 ];
 
+/** Every GEMM with a panel's worth of scratch and without; a GEMV takes none. */
 function linear(format: 'I8' | 'I7', shapes: readonly LinearShape[], oneRow: boolean): readonly Case[] {
-  return sweep(shapes, (arena: GuardArena, { m, n, k, kind, codes }, rng) => {
+  const calls = shapes.flatMap((s) => (oneRow ? [false] : [false, true]).map((scratch) => ({ ...s, scratch })));
+  return sweep(calls, (arena: GuardArena, { m, n, k, kind, codes, scratch }, rng) => {
     const x = reference.quantize(values(rng, m * k, kind), m, k);
     const w = randomPanels(rng, format === 'I7' ? 'panel-i7' : 'panel-i8', n, k, codes);
     const { q8, q16 } = widen(x);
@@ -109,9 +112,10 @@ function linear(format: 'I8' | 'I7', shapes: readonly LinearShape[], oneRow: boo
       arena.input(w.bytes),
     ] as const;
     const out = arena.output(m * n * 4);
+    const panel = scratch ? arena.output(gemmScratchBytes(k)) : 0;
     return {
       call: (kernels) =>
-        oneRow ? kernels[`gemv${format}`](...args, n, k, out) : kernels[`gemm${format}`](...args, m, n, k, out),
+        oneRow ? kernels[`gemv${format}`](...args, n, k, out) : kernels[`gemm${format}`](...args, m, n, k, out, panel),
       check: () => difference('out', arena.f32(out, m * n), reference[`gemm${format}`](x, w)),
     };
   });
