@@ -1,0 +1,84 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from '@jest/globals';
+import { replacePart, table } from '../bench/lib/markdown.mjs';
+import { judge } from '../bench/lib/targets.mjs';
+import { median, medianRatio, takeTurns } from '../bench/lib/timing.mjs';
+
+describe('timing', () => {
+  test('median: the middle, or the mean of the two in the middle, whatever the order', () => {
+    expect(median([9, 1, 5])).toBe(5);
+    expect(median([10, 2, 4, 1])).toBe(3);
+    expect(() => median([])).toThrow(RangeError);
+  });
+
+  test('a ratio is taken inside each round: a disturbed round moves both sides', () => {
+    // The second round ran ten times slower for both; ratio of medians would be 20 / 3.
+    expect(medianRatio([2, 20, 22], [1, 10, 3])).toBe(2);
+  });
+
+  test('contenders take turns, each after one untimed call, one value a round', async () => {
+    const log: string[] = [];
+    const spin = (name: string, ms: number) => (): void => {
+      log.push(name);
+      for (const end = performance.now() + ms; performance.now() < end;);
+    };
+    const times = await takeTurns(
+      [
+        { name: 'a', run: spin('a', 1) },
+        { name: 'b', run: spin('b', 1), isAsync: true },
+      ],
+      { rounds: 3, batchMs: 0.5, warmMs: 1 },
+    );
+    expect(times.a).toHaveLength(3);
+    expect(times.b).toHaveLength(3);
+    expect(Math.min(...times.a!, ...times.b!)).toBeGreaterThanOrEqual(0.99);
+    expect(log.slice(-12).join('')).toBe('aabbaabbaabb');
+  });
+});
+
+describe('report', () => {
+  const page = 'by hand\n<!-- npm run bench: x -->\n\nold\n\n<!-- end: x -->\nmore\n';
+
+  test('only the generated part is replaced, again and again', () => {
+    const once = replacePart(page, 'x', 'new');
+    expect(once).toBe('by hand\n<!-- npm run bench: x -->\n\nnew\n\n<!-- end: x -->\nmore\n');
+    expect(replacePart(once, 'x', 'new')).toBe(once);
+    expect(() => replacePart(page, 'y', 'new')).toThrow('y');
+    expect(() => replacePart(page.replace('end: x', ''), 'x', 'new')).toThrow('x');
+  });
+
+  test('the page has a place for every part', () => {
+    const report = readFileSync(new URL('../docs/performance.md', import.meta.url), 'utf8');
+    for (const name of ['targets', 'kernels', 'minilm', 'cold', 'seed']) {
+      expect(replacePart(report, name, 'probe')).toContain(`npm run bench: ${name} -->\n\nprobe\n\n<!-- end: ${name}`);
+    }
+  });
+
+  test('tables are aligned', () => {
+    expect(table(['shape', 'ms'], [['8', 1.25]])).toBe('| shape |   ms |\n| ----- | ---: |\n| 8     | 1.25 |');
+  });
+});
+
+describe('targets', () => {
+  const row = (build: string, m: number, ofRoof: number): object => ({ build, shape: [m, 8, 8], ofRoof });
+  const results = {
+    kernels: { rows: [row('plain', 8, 0.9), row('plain', 64, 0.69), row('plain', 1, 0.5), row('relaxed', 1, 0.1)] },
+    minilm: {
+      rows: [
+        { tokens: 8, batch: 1, speedup: { web: 2.6 } },
+        { tokens: 32, batch: 16, speedup: { web: 9 } },
+        { tokens: 32, batch: 1, speedup: { web: 1.4 } },
+      ],
+    },
+    cold: { speedup: { web: 3 } },
+  };
+
+  test('the worst shape of the plain build counts; a target is met from its number on', () => {
+    expect(judge(results).map(({ met }) => met)).toEqual([false, true, true, false, true]);
+    expect(judge(results).map(({ measured }) => Math.round(measured! * 10) / 10)).toEqual([69, 50, 2.6, 1.4, 3]);
+  });
+
+  test('what was not measured is neither met nor missed', () => {
+    expect(judge({}).every(({ met, measured }) => met === undefined && measured === undefined)).toBe(true);
+  });
+});
