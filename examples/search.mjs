@@ -58,6 +58,7 @@ async function* lines(input) {
 function pipedQueries() {
   const source = lines(stdin);
   const first = source.next();
+  first.catch(() => {}); // reported where it is awaited
   const silence = new Promise((resolve) => setTimeout(resolve, SILENCE_MS, { done: true }).unref());
   return async function* () {
     const { done, value } = await Promise.race([first, silence]);
