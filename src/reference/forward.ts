@@ -133,6 +133,7 @@ export function referenceForward(model: ReferenceModel, payload: Uint8Array, cal
 }
 
 function finite(values: Float32Array, kernelCalls: Record<string, number>): ReferenceResult {
-  for (const v of values) if (!Number.isFinite(v)) throw new MgtError('BadWeights', 'output', 'finite values', v);
+  const i = values.findIndex((v) => !Number.isFinite(v));
+  if (i >= 0) throw new MgtError('BadWeights', `output[${i}]`, 'finite values', values[i]);
   return { values, kernelCalls };
 }

@@ -77,7 +77,7 @@ const hard = (shape: LinearShape): LinearShape[] => [
 
 const gemmShapes: LinearShape[] = [
   ...cross({ m: [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 33], n: [17], k: [65] }),
-  ...cross({ m: [1, 5], n: EDGES, k: [96] }),
+  ...cross({ m: [1, 5, 8], n: EDGES, k: [96] }),
   ...cross({ m: [1, 2, 3, 4, 7, 8], n: [9], k: EDGES }),
   ...hard({ m: 3, n: 12, k: 200 }),
   ...hard({ m: 8, n: 16, k: 128 }),
