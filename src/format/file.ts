@@ -159,14 +159,20 @@ function parseMeta(text: string): Omit<ModelMeta, 'tokenizer'> {
   } catch (cause) {
     throw new MgtError('BadFile', 'meta', 'JSON', text, { cause });
   }
-  const { source, report } = (meta ?? {}) as {
-    source?: { name?: unknown; license?: unknown };
-    report?: { scheme?: unknown };
-  };
+  const { source, report } = (meta ?? {}) as { source?: Record<string, unknown>; report?: Record<string, unknown> };
   if (typeof source?.name !== 'string' || typeof source.license !== 'string') {
     throw new MgtError('BadFile', 'meta.source', 'a name and a license', source);
   }
-  if (typeof report?.scheme !== 'string') throw new MgtError('BadFile', 'meta.report', 'a quantisation report', report);
+  const { scheme, worstTensor, accuracy } = report ?? {};
+  const numbers = (value: unknown, ...keys: string[]): boolean =>
+    keys.every((key) => typeof (value as Record<string, unknown> | null | undefined)?.[key] === 'number');
+  if (typeof scheme !== 'string') throw new MgtError('BadFile', 'meta.report.scheme', 'a name', scheme);
+  if (!numbers(worstTensor, 'error') || typeof (worstTensor as Record<string, unknown>).name !== 'string') {
+    throw new MgtError('BadFile', 'meta.report.worstTensor', 'a name and an error', worstTensor);
+  }
+  if (accuracy !== undefined && !numbers(accuracy, 'cosineMean', 'cosineMin', 'texts')) {
+    throw new MgtError('BadFile', 'meta.report.accuracy', 'cosineMean, cosineMin and texts', accuracy);
+  }
   return meta as Omit<ModelMeta, 'tokenizer'>;
 }
 

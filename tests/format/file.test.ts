@@ -138,6 +138,24 @@ describe('damage', () => {
     expect(codeOf(() => parseHeader(forged, size))).toBe(expected);
   });
 
+  test.each([
+    ['no source', { report: { scheme: 'int8', worstTensor: { name: 'x', error: 0 } } }, 'meta.source'],
+    ['no report', { source: { name: 'x', license: 'x' } }, 'meta.report.scheme'],
+    ['no worst tensor', { source: { name: 'x', license: 'x' }, report: { scheme: 'int8' } }, 'meta.report.worstTensor'],
+    [
+      'accuracy without numbers',
+      {
+        source: { name: 'x', license: 'x' },
+        report: { scheme: 'int8', worstTensor: { name: 'x', error: 0 }, accuracy: {} },
+      },
+      'meta.report.accuracy',
+    ],
+  ])('meta with %s is refused by name', async (_what, meta, field) => {
+    const { payloadOffset } = parseHeader(bytes);
+    const file = await writeModel(oddEncoder, bytes.slice(payloadOffset), meta as never);
+    expect(codeOf(() => parseHeader(file, file.length))).toBe(`BadFile ${field}`);
+  });
+
   test('dimensions that would make a plan of billions of entries are refused before planning', () => {
     const forged = bytes.slice();
     viewOf(forged).setUint32(128 + 12, 2 ** 24, true);
