@@ -15,7 +15,8 @@ try {
 } catch (error) {
   // Anything but a machine that lacks something is a failure: a wheel that is not what it was, a cache that cannot be written.
   const lacking = /needs python3 with pip and a network/.test(error.message);
-  console.log(lacking ? error.message : error.stack);
+  if (lacking) console.log(error.message);
+  else console.error(error.message);
   process.exit(lacking ? 77 : 1);
 }
 
