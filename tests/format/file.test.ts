@@ -88,9 +88,9 @@ describe('round trip', () => {
 });
 
 describe('damage', () => {
-  test('every flipped bit of the header is refused', () => {
+  test('a flipped bit is refused: in every byte up to the table, in every seventh of the rest', () => {
     const length = headerLength(bytes);
-    for (let i = 0; i < length; i++) {
+    for (let i = 0; i < length; i += i < TABLE_AT ? 1 : 7) {
       const damaged = bytes.slice(0, length);
       damaged[i]! ^= 1 << (i % 8);
       expect([i, codeOf(() => parseHeader(damaged, bytes.length))]).not.toEqual([i, 'no error']);
