@@ -1,5 +1,5 @@
 import { ROUND } from './exp';
-import { hmax, loadTail, loadUpTo4 } from './lanes';
+import { hmaxAbs, loadTail, loadUpTo4, maxAbs } from './lanes';
 
 /**
  * f32 → int8 codes by the one rounding rule (docs/numbers.md "Quantise"). A code is nearest-even(f(y / scale)): the scale
@@ -22,9 +22,9 @@ export function codes4(y: v128, scale: v128): v128 {
 /** Largest magnitude of n values at x. */
 export function absMax(x: usize, n: i32): f32 {
   let peak = f32x4.splat(0.0);
-  for (; n >= 4; n -= 4, x += 16) peak = f32x4.max(peak, f32x4.abs(v128.load(x)));
-  if (n > 0) peak = f32x4.max(peak, f32x4.abs(loadTail(x, n)));
-  return hmax(peak);
+  for (; n >= 4; n -= 4, x += 16) peak = maxAbs(peak, v128.load(x));
+  if (n > 0) peak = maxAbs(peak, loadTail(x, n));
+  return hmaxAbs(peak);
 }
 
 /** y of up to four elements at byte offset i of the row. */
@@ -52,10 +52,10 @@ function hsumI32(v: v128): i32 {
 function group64(x: usize, smooth: usize, q8: usize, q16: usize, scaleOut: usize, sumOut: usize): void {
   let peak = f32x4.splat(0.0);
   for (let i: usize = 0; i < 256; i += 32) {
-    peak = f32x4.max(peak, f32x4.abs(smoothed(x, smooth, i)));
-    peak = f32x4.max(peak, f32x4.abs(smoothed(x, smooth, i + 16)));
+    peak = maxAbs(peak, smoothed(x, smooth, i));
+    peak = maxAbs(peak, smoothed(x, smooth, i + 16));
   }
-  const scale = scaleOf(hmax(peak));
+  const scale = scaleOf(hmaxAbs(peak));
   const divisor = f32x4.splat(scale);
   let sum = i32x4.splat(0);
   for (let i: usize = 0; i < 256; i += 64, q8 += 16, q16 += 32) {
@@ -78,9 +78,9 @@ function group64(x: usize, smooth: usize, q8: usize, q16: usize, scaleOut: usize
 function groupTail(x: usize, smooth: usize, n: i32, q8: usize, q16: usize, scaleOut: usize, sumOut: usize): void {
   let peak = f32x4.splat(0.0);
   for (let i = 0; i < n; i += 4) {
-    peak = f32x4.max(peak, f32x4.abs(smoothedUpTo4(x, smooth, (<usize>i) << 2, n - i)));
+    peak = maxAbs(peak, smoothedUpTo4(x, smooth, (<usize>i) << 2, n - i));
   }
-  const scale = scaleOf(hmax(peak));
+  const scale = scaleOf(hmaxAbs(peak));
   const divisor = f32x4.splat(scale);
   let sum = i32x4.splat(0);
   for (let i = 0; i < n; i += 8, q8 += 8, q16 += 16) {
