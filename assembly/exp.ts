@@ -4,7 +4,7 @@ import { hmax, hsum, kept, laneMask, loadUpTo4, storeUpTo4 } from './lanes';
 export const ROUND: f32 = 12582912.0;
 
 /**
- * exp of four lanes (docs/numbers.md "exp"): x < −86 → 0, x > 88 → exp(88). Max relative error 2e-7.
+ * exp of four lanes (docs/numbers.md "exp"): x < −86 → 0, x > 88 → exp(88), NaN stays NaN. Max relative error 2e-7.
  * The constants come as vectors that the caller made with `kept` before its loop; EXP is c0..c5, one, one.
  */
 // @ts-ignore: decorator
@@ -25,8 +25,8 @@ export function exp4(
   c5: v128,
   one: v128,
 ): v128 {
-  const keep = f32x4.ge(x, low);
-  const t = f32x4.pmin(high, x);
+  const vanishes = f32x4.lt(x, low);
+  const t = f32x4.pmin(x, high);
   const shifted = f32x4.add(f32x4.mul(t, log2e), round);
   const n = f32x4.sub(shifted, round);
   const r = f32x4.sub(f32x4.sub(t, f32x4.mul(n, ln2High)), f32x4.mul(n, ln2Low));
@@ -38,7 +38,7 @@ export function exp4(
   p = f32x4.add(f32x4.mul(p, r), one);
   p = f32x4.add(f32x4.mul(p, r), one);
   // The shift drops ROUND's own bits and leaves n in the exponent field.
-  return v128.and(i32x4.add(p, i32x4.shl(shifted, 23)), keep);
+  return v128.andnot(i32x4.add(p, i32x4.shl(shifted, 23)), vanishes);
 }
 
 /** Largest of n ≥ 1 elements at x. */
