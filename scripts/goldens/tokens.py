@@ -14,7 +14,7 @@ import tokenizers
 
 from fuzz import SEED, corpus
 from natural import NATURAL, TRICKY
-from others import build
+from others import build, parts
 
 CACHE = os.environ.get("MGT_CACHE") or os.path.expanduser("~/.cache/mincut-gated-transformer")
 MODEL = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else f"{CACHE}/all-MiniLM-L6-v2")
@@ -94,7 +94,9 @@ for name, small in build([text for _, text in NATURAL]).items():
     encoded = [small.encode(text).ids for text in texts]
     decoded = [small.decode(e) for e in encoded]
     others[name] = {"json": json.loads(small.to_str()), "ids": encoded, "decoded": decoded}
-(OUT / "others.json.gz").write_bytes(packed({"texts": texts, "tokenizers": others}))
+normalizers, splitters = parts(TRICKY + fuzz[:60])
+every = {"texts": texts, "tokenizers": others, "normalizers": normalizers, "splitters": splitters}
+(OUT / "others.json.gz").write_bytes(packed({**every, "partTexts": TRICKY + fuzz[:60]}))
 
 copy = OUT.parent / "minilm" / "tokenizer.json.gz"  # verbatim, so that the tests of text need no download
 copy.parent.mkdir(exist_ok=True)

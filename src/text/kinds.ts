@@ -1,5 +1,6 @@
 import { MgtError } from '../errors.js';
 import type { AddedToken, Kind, TokenizerJson } from './library.js';
+import { SCANNED, scanVocabulary, type Vocabulary } from './vocabulary.js';
 
 /** tokenizer.json, checked at the door: what the library would misread is refused here by name. */
 
@@ -29,7 +30,7 @@ const STEPS: Readonly<Record<string, string>> = {
 };
 
 /** Largest token id taken: holes below it cost memory. */
-export const LAST_ID = 0xffffff;
+const LAST_ID = 0xffffff;
 
 const isObject = (value: unknown): value is Kind =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -42,7 +43,7 @@ function unsupported(path: string, expected: string, got: unknown): never {
 }
 
 /** An integer in 0..LAST_ID, else BadFile. */
-export function checkId(path: string, id: unknown): number {
+function checkId(path: string, id: unknown): number {
   if (typeof id === 'number' && Number.isInteger(id) && id >= 0 && id <= LAST_ID) return id;
   throw new MgtError('BadFile', at(path), `a token id in 0..${LAST_ID}`, id);
 }
@@ -98,7 +99,19 @@ function modelType(model: Kind): unknown {
   return model['continuing_subword_prefix'] === undefined ? 'WordLevel' : 'WordPiece';
 }
 
-function checkModel(value: unknown): Kind {
+/** A WordPiece or WordLevel vocabulary that was not scanned. */
+function vocabularyOf(vocab: Kind): Vocabulary {
+  const ids = new Map<string, number>();
+  const tokens: (string | undefined)[] = [];
+  for (const token in vocab) {
+    const id = checkId(`model.vocab.${token}`, vocab[token]);
+    ids.set(token, id);
+    tokens[id] = token;
+  }
+  return { ids, tokens };
+}
+
+function checkModel(value: unknown, scanned: Vocabulary | undefined): { model: Kind; vocabulary?: Vocabulary } {
   if (!isObject(value)) throw new MgtError('BadFile', at('model'), 'an object', value);
   const model: Kind = { ...value, type: modelType(value) };
   checkPart('model', 'model', model);
@@ -115,26 +128,27 @@ function checkModel(value: unknown): Kind {
       throw new MgtError('BadFile', at('model.unk_id'), `an id below ${vocab.length}`, model['unk_id']);
     }
     if (model['byte_fallback'] === true) unsupported('model.byte_fallback', 'false in a Unigram model', true);
-    return model;
+    return { model };
   }
-  if (!isObject(vocab)) throw new MgtError('BadFile', at('model.vocab'), 'an object of token to id', vocab);
+  if (!scanned && !isObject(vocab)) throw new MgtError('BadFile', at('model.vocab'), 'an object of token to id', vocab);
   if (type === 'BPE') {
-    for (const token in vocab) checkId(`model.vocab.${token}`, vocab[token]);
+    vocabularyOf(vocab as Kind);
     if (!Array.isArray(merges)) throw new MgtError('BadFile', at('model.merges'), 'a list', merges);
     const prefix = model['continuing_subword_prefix'];
     if (prefix !== undefined && prefix !== null && prefix !== '') {
       unsupported('model.continuing_subword_prefix', 'none in a BPE model', prefix);
     }
-  } else {
-    const unk = model['unk_token'];
-    if (typeof unk !== 'string' || !Object.hasOwn(vocab, unk)) {
-      throw new MgtError('BadFile', at('model.unk_token'), 'a token of the vocabulary', unk);
-    }
-    if (type === 'WordPiece' && typeof model['continuing_subword_prefix'] !== 'string') {
-      throw new MgtError('BadFile', at('model.continuing_subword_prefix'), 'a string', undefined);
-    }
+    return { model };
   }
-  return model;
+  const vocabulary = scanned ?? vocabularyOf(vocab as Kind);
+  const unk = model['unk_token'];
+  if (typeof unk !== 'string' || !vocabulary.ids.has(unk)) {
+    throw new MgtError('BadFile', at('model.unk_token'), 'a token of the vocabulary', unk);
+  }
+  if (type === 'WordPiece' && typeof model['continuing_subword_prefix'] !== 'string') {
+    throw new MgtError('BadFile', at('model.continuing_subword_prefix'), 'a string', undefined);
+  }
+  return { model, vocabulary };
 }
 
 function checkAdded(value: unknown): AddedToken[] {
@@ -150,16 +164,26 @@ function checkAdded(value: unknown): AddedToken[] {
   });
 }
 
-/** Checks tokenizer.json; absent parts become null, as in the original. Truncation and padding are not read. */
-export function parseTokenizer(json: string): TokenizerJson {
-  const file = parseObject('tokenizer.json', json);
-  const part = (name: string): Kind | null => checkPart(name, name, file[name]);
-  return {
-    model: checkModel(file['model']),
+/**
+ * Checks tokenizer.json; absent parts become null, as in the original. Truncation and padding are not read.
+ * @returns the file, without its vocabulary where that is given apart (WordPiece, WordLevel)
+ */
+export function parseTokenizer(json: string): { file: TokenizerJson; vocabulary?: Vocabulary } {
+  const scan = json.includes('"WordPiece"') ? scanVocabulary(json, LAST_ID) : undefined;
+  const rest = scan && parseObject('tokenizer.json', scan.rest);
+  const model = rest?.['model'];
+  // Another "vocab" than the model's may have been scanned, or the vocabulary of a model that needs it whole.
+  const scanned = isObject(model) && model['vocab'] === SCANNED && model['type'] === 'WordPiece';
+  const parsed = rest && scanned ? rest : parseObject('tokenizer.json', json);
+  const part = (name: string): Kind | null => checkPart(name, name, parsed[name]);
+  const checked = checkModel(parsed['model'], scanned ? scan?.vocabulary : undefined);
+  const file: TokenizerJson = {
+    model: checked.vocabulary ? { ...checked.model, vocab: {} } : checked.model,
     normalizer: part('normalizer'),
     pre_tokenizer: part('pre_tokenizer'),
     post_processor: part('post_processor'),
     decoder: part('decoder'),
-    added_tokens: checkAdded(file['added_tokens']),
+    added_tokens: checkAdded(parsed['added_tokens']),
   };
+  return checked.vocabulary ? { file, vocabulary: checked.vocabulary } : { file };
 }

@@ -42,7 +42,7 @@ export interface LibraryTokenizer {
   pre_tokenizer: Split | null;
   readonly post_processor: ((tokens: string[], pair: null, addSpecials: boolean) => { tokens: string[] }) | null;
   readonly model: {
-    tokens_to_ids: Map<string, number>;
+    tokens_to_ids: ReadonlyMap<string, number>;
     /** Token of each id; holes where an id is not used. */
     vocab: (string | undefined)[];
     unk_token_id?: number | undefined;

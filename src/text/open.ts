@@ -1,23 +1,26 @@
 import { MgtError } from '../errors.js';
-import { checkId } from './kinds.js';
 import { libraryTokenizer, type LibraryTokenizer, type Normalize, type TokenizerJson } from './library.js';
 import { exactNormalizer, exactPreTokenizer } from './repair.js';
+import type { Vocabulary } from './vocabulary.js';
 import { wordPiece } from './wordpiece.js';
 
 /**
  * The library's tokenizer with its inexact parts replaced.
+ * @param vocabulary of a WordPiece or WordLevel model, whose own in `file` is then empty: the library walks one three
+ * times, which takes longer than parsing it (30,522 tokens: 38 ms)
  * @param spaced words end at white space
  */
-export function openTokenizer(file: TokenizerJson, spaced: boolean): LibraryTokenizer {
-  const { model } = file;
-  const simple = model['type'] === 'WordPiece' || model['type'] === 'WordLevel';
-  // The library walks a vocabulary three times, which takes longer than parsing it (30,522 tokens: 38 ms, here 10).
-  const library = libraryTokenizer(simple ? { ...file, model: { ...model, vocab: {} } } : file);
+export function openTokenizer(
+  file: TokenizerJson,
+  vocabulary: Vocabulary | undefined,
+  spaced: boolean,
+): LibraryTokenizer {
+  const library = libraryTokenizer(file);
   // The library spreads a word's tokens into one call, which overflows the stack on some 100,000 of them.
   const { tokenize } = library.model;
   if (tokenize) library.model.encode = (words) => words.flatMap((word) => tokenize.call(library.model, word));
   const normalize = exactNormalizer(file.normalizer);
-  if (simple) fillVocabulary(library, file, normalize);
+  if (vocabulary) setVocabulary(library, file, vocabulary, normalize);
   library.normalizer = normalize && spaced ? apart(normalize, file) : normalize;
   library.pre_tokenizer = exactPreTokenizer(file.pre_tokenizer);
   return library;
@@ -38,19 +41,15 @@ export function readable<T>(action: () => T): T {
  * Token to id and back, and the model over them. In WordLevel the library forgets the unknown token's id; in WordPiece it
  * lets words match added tokens, which the original finds before words are made.
  */
-function fillVocabulary(library: LibraryTokenizer, file: TokenizerJson, normalize: Normalize | null): void {
-  const vocab = file.model['vocab'] as Readonly<Record<string, unknown>>;
-  const ids = new Map<string, number>();
-  const tokens: (string | undefined)[] = [];
-  for (const token in vocab) {
-    const id = checkId(`model.vocab.${token}`, vocab[token]);
-    ids.set(token, id);
-    tokens[id] = token;
-  }
+function setVocabulary(
+  { model }: LibraryTokenizer,
+  file: TokenizerJson,
+  { ids, tokens }: Vocabulary,
+  normalize: Normalize | null,
+): void {
   for (const { content, id, normalized } of file.added_tokens) {
     tokens[id] = normalized === true && normalize ? normalize(content) : content;
   }
-  const { model } = library;
   const unknown = String(file.model['unk_token']);
   model.tokens_to_ids = ids;
   model.vocab = tokens;

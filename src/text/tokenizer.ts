@@ -34,10 +34,10 @@ export class TextTokenizer {
    * @throws MgtError `BadFile` (not a tokenizer), `UnsupportedMode` (a kind that would give other ids, by name)
    */
   constructor(json: string, config: string) {
-    const file = parseTokenizer(json);
+    const { file, vocabulary } = parseTokenizer(json);
     if (config.trim() !== '') parseObject('tokenizer_config.json', config);
     this.#cutPoint = cutPoints(file);
-    this.#library = readable(() => openTokenizer(file, this.#cutPoint !== undefined));
+    this.#library = readable(() => openTokenizer(file, vocabulary, this.#cutPoint !== undefined));
     const { opening, closing } = readable(() => specialIds(this.#library, file));
     this.#opening = opening;
     this.#closing = closing;

@@ -138,6 +138,49 @@ describe('kinds that would give other ids are refused by name', () => {
   });
 });
 
+describe('the scanned vocabulary is the parsed one', () => {
+  const tokens = [
+    '[UNK]',
+    '[CLS]',
+    'a',
+    '##b',
+    '"',
+    '\\',
+    '\\"',
+    'é',
+    '\u0001',
+    'tab\t',
+    '\ud83d\ude00',
+    '": 7, "',
+    '',
+  ];
+  const vocab = Object.fromEntries(tokens.map((token, id) => [token, id]));
+  const file = { ...small, model: { ...model, vocab } };
+  const idsOf = (json: string): unknown => {
+    const tokenizer = new TextTokenizer(json, '');
+    return [tokenizer.largestId, tokens.map((_, id) => tokenizer.decode([id])), tokenizer.encode('ab é 😀', 99)];
+  };
+  const expected = idsOf(JSON.stringify({ ...file, model: { ...file.model, type: undefined } }));
+
+  test.each([
+    ['as written by the original', JSON.stringify(file, null, 2)],
+    ['without spaces', JSON.stringify(file)],
+    ['with tabs and returns', JSON.stringify(file, null, '\t').replaceAll('\n', '\r\n')],
+    ['in ASCII', JSON.stringify(file).replace(/[^ -~]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)],
+    ['after another "vocab"', JSON.stringify({ note: { vocab: { a: 9 } }, ...file })],
+    ['after a string that looks like one', JSON.stringify({ note: '"vocab":{"a":9}', ...file })],
+    ['with ids in exponents', JSON.stringify(file).replace('"a":2', '"a":0.2e1')],
+  ])('%s', (_how, json) => {
+    expect(idsOf(json)).toEqual(expected);
+  });
+
+  test.each(['"a":2,', '"a":2}', '"a":2 3', '"a" 2', '"a:2', 'a:2', '"a":', ''])('damage %j is found', (damage) => {
+    const json = JSON.stringify(small);
+    expect(json).toContain('"a":2');
+    expect(errorOf(() => new TextTokenizer(json.replace('"a":2,"##b":3', damage), ''))).toMatch(/^BadFile /);
+  });
+});
+
 describe('calls', () => {
   test('text that is no string, a limit without room for the special tokens', () => {
     const minilm = new TextTokenizer(tokenizerJson, '{}');

@@ -34,6 +34,10 @@ export interface Other {
 export const others = JSON.parse(unpacked('text/others.json.gz')) as {
   texts: string[];
   tokenizers: Record<string, Other>;
+  partTexts: string[];
+  /** A normalizer or pre-tokenizer of tokenizer.json, and what it makes of each of `partTexts`. */
+  normalizers: [{ [option: string]: unknown }, string[]][];
+  splitters: [{ [option: string]: unknown }, string[][]][];
 };
 
 /** FNV-1a, 32 bits, over each number's four little-endian bytes. */
