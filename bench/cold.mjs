@@ -106,7 +106,7 @@ function once(script, ...args) {
     child.on('error', reject);
     child.on('close', (code) => {
       if (code === 0) resolve({ ...JSON.parse(out), total });
-      else reject(new Error(`${script} ended with ${code}: ${err.trim().split('\n').at(-1)}`));
+      else reject(new Error(`${script} ended with ${code}: ${err.match(/^.*Error.*$/m)?.[0] ?? err.trim()}`));
     });
   });
 }
