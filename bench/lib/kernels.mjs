@@ -56,6 +56,7 @@ export function linearLayer(exports, memory, region, { m, n, k, code }) {
     sums: m * groups * 4,
     panels: Math.ceil(n / 8) * panel,
     out: m * n * 4,
+    scratch: 16 * kp,
   })) {
     at[name] = end;
     end += up(bytes, 64);
@@ -82,7 +83,7 @@ export function linearLayer(exports, memory, region, { m, n, k, code }) {
   const multiply =
     m === 1
       ? () => kernel(at.q8, at.q16, at.scales, at.sums, at.panels, n, k, at.out)
-      : () => kernel(at.q8, at.q16, at.scales, at.sums, at.panels, m, n, k, at.out);
+      : () => kernel(at.q8, at.q16, at.scales, at.sums, at.panels, m, n, k, at.out, at.scratch);
 
   function check() {
     quantize();
