@@ -1,19 +1,16 @@
 import { checkKeys, checkOneOf, checkSignal } from '../check.js';
 import { QUANTS, type Quant } from '../config.js';
-import { MincutGatedTransformer } from '../engine/model.js';
 import { MgtError } from '../errors.js';
 import type { ModelMeta, QuantReport } from '../format/file.js';
 import { packPayload } from '../format/pack.js';
 import { writeModel } from '../format/write.js';
-import type { Platform } from '../platform/platform.js';
 import { ENOUGH, compare, type Accuracy } from './accuracy.js';
-import type { BertModel } from './bert.js';
-import { floatForward, type Observe } from './float.js';
 import { readHuggingFace, type SourceModel } from './huggingface.js';
 import { chooseInputs, type Inputs } from './inputs.js';
 import { encoderConfig, encoderWeights } from './mapping.js';
 import { smoothing, startCalibration, type Smoothing } from './smooth.js';
-import { isNode, openSource, type FileSource } from './source.js';
+import { openSource, type FileSource } from './source.js';
+import { engineVectors, floatVectors } from './vectors.js';
 
 export interface ConvertOptions {
   /** Code of the linear layers: `int8` (default, more accurate) or `int7` (fits relaxed SIMD). */
@@ -24,7 +21,7 @@ export interface ConvertOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Where a conversion stands: bytes (read), sequences (calibrate, measure) or files tried (pack) done, and in all. */
+/** Where a conversion stands: bytes (read), sequences (calibrate, measure) or candidates (pack) done, and in all. */
 export interface ConvertProgress {
   readonly phase: 'read' | 'calibrate' | 'pack' | 'measure';
   readonly loaded: number;
@@ -49,16 +46,12 @@ export interface ConvertReport {
   readonly tokenizer: boolean;
 }
 
-/** Calibration cosine that ends the search for better smoothing. */
+/** Calibration cosine from which on a smoothed model is taken without trying it unsmoothed. */
 const GOOD = 0.999;
-/** Ways to smooth, tried in this order until one is good: a shift of every exponent, or none at all. */
-const ATTEMPTS: readonly (number | undefined)[] = [0, 0.2, -0.2, undefined];
-/** Rows of one float pass: enough for the matrix kernel, short enough to stay interruptible. */
-const BATCH_ROWS = 96;
 
 /**
  * Converts a Hugging Face BERT directory to an `.mgt` file, and measures what that cost: the finished file runs in the
- * engine on texts kept for that, against the source's own float weights. About 15 s for a 22 M parameter model.
+ * engine on texts kept for that, against the source's own float weights. About 10 s of one core for 22 M parameters.
  * @param source path (Node), `https://` URL of the directory, or any `FileSource`
  * @throws MgtError `FileNotFound`, `BadFile`, `Truncated`, `BadWeights`, `UnsupportedArchitecture`, `UnsupportedMode`,
  * `NoisyModel` (cosine mean below 0.99 or minimum below 0.97), `Aborted`, `BadInput`
@@ -69,6 +62,8 @@ export async function convert(
 ): Promise<{ bytes: Uint8Array; report: ConvertReport }> {
   const o = checkKeys('options', options, ['quant', 'allowNoise', 'onProgress', 'signal']) as ConvertOptions;
   const quant = checkOneOf('quant', o.quant ?? 'int8', QUANTS);
+  const allowNoise = o.allowNoise ?? false;
+  if (typeof allowNoise !== 'boolean') throw new MgtError('BadInput', 'allowNoise', 'true or false', allowNoise);
   const { signal } = o;
   const progress = (phase: ConvertProgress['phase'], loaded: number, total: number): void => {
     checkSignal(signal, 'convert');
@@ -85,7 +80,7 @@ export async function convert(
 
   const accuracy = await judge(model, best.file, inputs.accuracy, (done, all) => progress('measure', done, all));
   const noisy = accuracy.cosineMean < ENOUGH.cosineMean || accuracy.cosineMin < ENOUGH.cosineMin;
-  if (noisy && !o.allowNoise) {
+  if (noisy && !allowNoise) {
     const [key, got] =
       accuracy.cosineMean < ENOUGH.cosineMean
         ? (['cosineMean', accuracy.cosineMean] as const)
@@ -110,7 +105,7 @@ export async function convert(
 
 type Candidate = Awaited<ReturnType<typeof pack>>;
 
-/** Calibrates, then packs with one smoothing after another until the calibration inputs come out well; the best wins. */
+/** Calibrates and packs with smoothing; a model that comes out badly is packed without it too, and the better one wins. */
 async function search(
   model: SourceModel,
   { calibration }: Inputs,
@@ -121,16 +116,17 @@ async function search(
   const { maxima, observe } = startCalibration(bert);
   const calibrated = (done: number): void => progress('calibrate', done, calibration.length);
   const float = await floatVectors(model, calibration, calibrated, observe);
-  let best: { candidate: Candidate; cosine: number } | undefined;
-  for (const [i, shift] of ATTEMPTS.entries()) {
-    progress('pack', i, ATTEMPTS.length);
-    const candidate = await pack(model, quant, shift === undefined ? undefined : smoothing(bert, maxima, shift));
-    const cosine = compare(await engineVectors(candidate.file, calibration), float).cosineMean;
-    if (!best || cosine > best.cosine) best = { candidate, cosine };
-    if (best.cosine >= GOOD) break;
-  }
-  progress('pack', ATTEMPTS.length, ATTEMPTS.length);
-  return best!.candidate;
+  const measured = async (candidate: Candidate): Promise<number> =>
+    compare(await engineVectors(candidate.file, calibration), float).cosineMean;
+  progress('pack', 0, 1);
+  const smoothed = await pack(model, quant, smoothing(bert, maxima));
+  progress('pack', 1, 1);
+  const cosine = await measured(smoothed);
+  if (cosine >= GOOD) return smoothed;
+  progress('pack', 1, 2);
+  const plain = await pack(model, quant, undefined);
+  progress('pack', 2, 2);
+  return (await measured(plain)) > cosine ? plain : smoothed;
 }
 
 /** A complete file, its report still without accuracy. */
@@ -163,42 +159,4 @@ async function judge(
 ): Promise<Accuracy> {
   const engine = await engineVectors(file, ids);
   return compare(engine, await floatVectors(model, ids, (done) => progress(done, ids.length)));
-}
-
-/** The engine's vectors: the file goes through its own loader, as it will at the user's. */
-async function engineVectors(file: Uint8Array, ids: readonly number[][]): Promise<Float32Array[]> {
-  const platform: Platform = isNode()
-    ? (await import('../platform/node.js')).nodePlatform
-    : (await import('../platform/web.js')).webPlatform;
-  class Engine extends MincutGatedTransformer {
-    static override readonly platform = platform;
-  }
-  const model = await Engine.load(file);
-  try {
-    return ids.map((tokens) => model.infer({ tokens }).embedding!);
-  } finally {
-    model.dispose();
-  }
-}
-
-/** The float model's vectors, batch by batch; lets the host breathe between two. */
-async function floatVectors(
-  { bert, pooling }: { bert: BertModel; pooling: 'mean' | 'cls' },
-  ids: readonly number[][],
-  progress: (done: number) => void,
-  observe?: Observe,
-): Promise<Float32Array[]> {
-  const vectors: Float32Array[] = [];
-  while (vectors.length < ids.length) {
-    let end = vectors.length;
-    for (let rows = 0; end < ids.length && rows < BATCH_ROWS; end++) rows += ids[end]!.length;
-    vectors.push(...floatForward(bert, ids.slice(vectors.length, end), pooling, observe));
-    progress(vectors.length);
-    await new Promise((resolve) => setTimeout(resolve, 0));
-  }
-  for (const vector of vectors) {
-    const broken = vector.find((x) => !Number.isFinite(x));
-    if (broken !== undefined) throw new MgtError('BadWeights', 'model', 'finite vectors in float arithmetic', broken);
-  }
-  return vectors;
 }

@@ -3,6 +3,9 @@ import type { BertActivation } from './bert-config.js';
 import { erf } from './erf.js';
 import { matmul } from './matmul.js';
 
+/** Bound once, as in erf.ts. */
+const { exp, sqrt, tanh, PI, SQRT1_2 } = Math;
+
 /** The four inputs of linear layers in a block, and the name each has in the file. */
 export const SITES = ['attention', 'context', 'up', 'down'] as const;
 export type Site = (typeof SITES)[number];
@@ -81,7 +84,7 @@ function addNorm(
     const mean = sum / width;
     let squares = 0;
     for (let d = 0; d < width; d++) squares += (x[at + d]! - mean) ** 2;
-    const r = 1 / Math.sqrt(squares / width + eps);
+    const r = 1 / sqrt(squares / width + eps);
     for (let d = 0; d < width; d++) x[at + d] = (x[at + d]! - mean) * r * weight[d]! + bias[d]!;
   }
 }
@@ -97,6 +100,7 @@ function attend(
   out: Float32Array,
 ): void {
   const d = hidden / heads;
+  const scale = 1 / sqrt(d);
   const weights = new Float64Array(n);
   const sums = new Float64Array(d);
   for (let i = first; i < first + n; i++) {
@@ -107,13 +111,13 @@ function attend(
         const key = (first + j) * hidden + h * d;
         let dot = 0;
         for (let c = 0; c < d; c++) dot += q[at + c]! * k[key + c]!;
-        weights[j] = dot / Math.sqrt(d);
-        max = Math.max(max, weights[j]!);
+        weights[j] = dot * scale;
+        if (weights[j]! > max) max = weights[j]!;
       }
       let total = 0;
       sums.fill(0);
       for (let j = 0; j < n; j++) {
-        const weight = Math.exp(weights[j]! - max);
+        const weight = exp(weights[j]! - max);
         const value = (first + j) * hidden + h * d;
         total += weight;
         for (let c = 0; c < d; c++) sums[c]! += weight * v[value + c]!;
@@ -123,17 +127,15 @@ function attend(
   }
 }
 
-const SQRT_HALF = Math.SQRT1_2;
-const GELU_TANH = Math.sqrt(2 / Math.PI);
+const GELU_TANH = sqrt(2 / PI);
 
 /** BERT's activations, in place. Source: transformers, `activations.py` (gelu, NewGELUActivation, relu). */
 function activate(x: Float32Array, activation: BertActivation): void {
-  if (activation === 'relu') for (let i = 0; i < x.length; i++) x[i] = Math.max(x[i]!, 0);
+  if (activation === 'relu') for (let i = 0; i < x.length; i++) x[i] = x[i]! > 0 ? x[i]! : 0;
   else {
     for (let i = 0; i < x.length; i++) {
       const v = x[i]!;
-      x[i] =
-        0.5 * v * (1 + (activation === 'gelu' ? erf(v * SQRT_HALF) : Math.tanh(GELU_TANH * (v + 0.044715 * v ** 3))));
+      x[i] = 0.5 * v * (1 + (activation === 'gelu' ? erf(v * SQRT1_2) : tanh(GELU_TANH * (v + 0.044715 * v ** 3))));
     }
   }
 }

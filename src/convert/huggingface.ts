@@ -29,14 +29,13 @@ const WEIGHTS = 'model.safetensors';
 export async function readHuggingFace(source: FileSource, options: ReadOptions = {}): Promise<SourceModel> {
   const { signal } = options;
   const read = (path: string): Promise<Uint8Array | undefined> => source.read(path, { signal });
-  const configs = new Map<string, Promise<BertConfig>>();
-  const config = (folder: string): Promise<BertConfig> => {
-    const known = configs.get(folder) ?? readConfig(read, folder);
-    configs.set(folder, known);
-    return known;
-  };
-  const { folder, pooling, normalize } = await readSentenceConfig(read, async (at) => (await config(at)).hidden);
-  const about = await config(folder);
+  const { folder, pooling, normalize, width } = await readSentenceConfig(read);
+  const raw = await readObject(read, `${folder}config.json`);
+  if (!raw) throw new MgtError('FileNotFound', `${folder}config.json`, 'a Hugging Face directory', 'no such file');
+  const about = readBertConfig(raw);
+  if (width && width.value !== about.hidden) {
+    throw new MgtError('BadFile', width.field, `hidden_size ${about.hidden}`, width.value);
+  }
   const sentence = await readObject(read, `${folder}sentence_bert_config.json`);
   const context = contextOf(about, sentence, `${folder}sentence_bert_config.json`);
   const tokenizer = await readTokenizer(read, folder, about, context, sentence);
@@ -49,15 +48,6 @@ export async function readHuggingFace(source: FileSource, options: ReadOptions =
     name: modelName(source.name, about.name),
     license: licenceOf(readme && lossyText(readme), licence && lossyText(licence)),
   };
-}
-
-async function readConfig(
-  read: (path: string) => Promise<Uint8Array | undefined>,
-  folder: string,
-): Promise<BertConfig> {
-  const raw = await readObject(read, `${folder}config.json`);
-  if (!raw) throw new MgtError('FileNotFound', `${folder}config.json`, 'a Hugging Face directory', 'no such file');
-  return readBertConfig(raw);
 }
 
 async function readObject(
@@ -112,7 +102,7 @@ async function readTokenizer(
   return { text: tokenizer, ...text };
 }
 
-/** Why there is no model.safetensors, as far as the other files tell. */
+/** Why there is no model.safetensors, as far as the files beside it tell. */
 async function noWeights(read: (path: string) => Promise<Uint8Array | undefined>, folder: string): Promise<MgtError> {
   const sharded = await read(`${folder}${WEIGHTS}.index.json`);
   const expected = sharded ? 'one file with all weights' : 'the weights of the model';

@@ -107,7 +107,7 @@ function timesRows(linear: Linear, m: Float32Array | undefined): Linear {
   const { weight, bias, inputs } = linear;
   return {
     ...linear,
-    weight: weight.map((w, i) => w * m[Math.floor(i / inputs)]!),
+    weight: weight.map((w, i) => w * m[(i - (i % inputs)) / inputs]!),
     bias: bias.map((b, r) => b * m[r]!),
   };
 }

@@ -1,3 +1,6 @@
+/** Bound once, as in erf.ts. */
+const { min } = Math;
+
 /**
  * out f32[m][n] = x f32[m][k] · wᵀ + bias, w f32[n][k]: tiles of 4 × 4 results in 16 f64 accumulators, so that
  * each value loaded serves four products. At an edge the tile's last rows repeat the last real one and
@@ -17,21 +20,21 @@ export function matmul(
   const lastRow = (m - 1) * n;
   for (let j = 0; j < n; j += 4) {
     const w0 = j * k;
-    const w1 = Math.min(w0 + k, lastW);
-    const w2 = Math.min(w1 + k, lastW);
-    const w3 = Math.min(w2 + k, lastW);
-    const j1 = Math.min(j + 1, n - 1);
-    const j2 = Math.min(j + 2, n - 1);
-    const j3 = Math.min(j + 3, n - 1);
+    const w1 = min(w0 + k, lastW);
+    const w2 = min(w1 + k, lastW);
+    const w3 = min(w2 + k, lastW);
+    const j1 = min(j + 1, n - 1);
+    const j2 = min(j + 2, n - 1);
+    const j3 = min(j + 3, n - 1);
     const b0 = bias[j]!;
     const b1 = bias[j1]!;
     const b2 = bias[j2]!;
     const b3 = bias[j3]!;
     for (let i = 0; i < m; i += 4) {
       const x0 = i * k;
-      const x1 = Math.min(x0 + k, lastX);
-      const x2 = Math.min(x1 + k, lastX);
-      const x3 = Math.min(x2 + k, lastX);
+      const x1 = min(x0 + k, lastX);
+      const x2 = min(x1 + k, lastX);
+      const x3 = min(x2 + k, lastX);
       let s00 = b0;
       let s01 = b1;
       let s02 = b2;
@@ -75,9 +78,9 @@ export function matmul(
         s33 += a3 * c3;
       }
       const r0 = i * n;
-      const r1 = Math.min(r0 + n, lastRow);
-      const r2 = Math.min(r1 + n, lastRow);
-      const r3 = Math.min(r2 + n, lastRow);
+      const r1 = min(r0 + n, lastRow);
+      const r2 = min(r1 + n, lastRow);
+      const r3 = min(r2 + n, lastRow);
       out[r0 + j] = s00;
       out[r0 + j1] = s01;
       out[r0 + j2] = s02;

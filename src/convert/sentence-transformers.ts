@@ -7,6 +7,8 @@ export interface SentenceConfig {
   readonly folder: string;
   readonly pooling: 'mean' | 'cls';
   readonly normalize: boolean;
+  /** Width of the rows that the pooling file states, and where; must be the model's own. */
+  readonly width?: { readonly field: string; readonly value: unknown };
 }
 
 /** Reads a file below the model's directory; `undefined` where there is none. */
@@ -24,26 +26,18 @@ const ORDER = ['Transformer', 'Pooling', 'Normalize'];
  * Reads modules.json and the pooling module's config.json.
  * @throws MgtError `UnsupportedArchitecture` naming a module or pooling mode this engine does not have, `BadFile`
  */
-export async function readSentenceConfig(
-  read: Read,
-  hidden: (folder: string) => Promise<number>,
-): Promise<SentenceConfig> {
+export async function readSentenceConfig(read: Read): Promise<SentenceConfig> {
   const bytes = await read(MODULES);
   if (!bytes) {
     const pooling = await read(`${DEFAULT_POOLING}/config.json`);
-    if (!pooling) return PLAIN;
-    return { ...PLAIN, pooling: readPooling(pooling, `${DEFAULT_POOLING}/config.json`, await hidden('')) };
+    return pooling ? { ...PLAIN, ...readPooling(pooling, `${DEFAULT_POOLING}/config.json`) } : PLAIN;
   }
   const modules = readModules(jsonOf(MODULES, bytes));
-  const [transformer = '', poolingFolder = ''] = modules.map(({ path }) => path);
+  const [folder = '', poolingFolder = ''] = modules.map(({ path }) => path);
   const file = `${poolingFolder}config.json`;
   const pooling = await read(file);
   if (!pooling) throw new MgtError('FileNotFound', file, `the pooling that ${MODULES} names`, 'no such file');
-  return {
-    folder: transformer,
-    pooling: readPooling(pooling, file, await hidden(transformer)),
-    normalize: modules.length === 3,
-  };
+  return { folder, normalize: modules.length === 3, ...readPooling(pooling, file) };
 }
 
 /** Checks the chain of modules; paths come back as '' or 'folder/'. */
@@ -76,12 +70,8 @@ function folderOf(field: string, path: unknown): string {
 }
 
 /** Exactly one pooling mode, and one of the two this engine has. */
-function readPooling(bytes: Uint8Array, file: string, hidden: number): 'mean' | 'cls' {
+function readPooling(bytes: Uint8Array, file: string): Pick<SentenceConfig, 'pooling' | 'width'> {
   const raw = objectOf(file, bytes);
-  const width = raw.word_embedding_dimension ?? raw.embedding_dimension;
-  if (width !== undefined && width !== hidden) {
-    throw new MgtError('BadFile', `${file}.word_embedding_dimension`, `hidden_size ${hidden}`, width);
-  }
   const modes = chosenModes(raw, file);
   const other = modes.find(({ mode }) => mode !== 'mean' && mode !== 'cls');
   if (other) throw new MgtError('UnsupportedArchitecture', `${file}.${other.key}`, 'cls or mean pooling', other.mode);
@@ -91,7 +81,9 @@ function readPooling(bytes: Uint8Array, file: string, hidden: number): 'mean' | 
     throw new MgtError('UnsupportedArchitecture', `${file}.${second.key}`, 'one pooling mode', all);
   }
   if (!first) throw new MgtError('BadFile', file, 'a pooling mode', 'none');
-  return first.mode as 'mean' | 'cls';
+  const pooling = first.mode as 'mean' | 'cls';
+  const key = ['word_embedding_dimension', 'embedding_dimension'].find((name) => raw[name] !== undefined);
+  return key === undefined ? { pooling } : { pooling, width: { field: `${file}.${key}`, value: raw[key] } };
 }
 
 /** Modes that are switched on: one key of booleans each, or (since 5.x) one text under `pooling_mode`. */

@@ -1,6 +1,9 @@
 import type { BertLayer, BertModel, Linear } from './bert.js';
 import { SITES, type Observe, type Site } from './float.js';
 
+/** Bound once, as in erf.ts. */
+const { abs } = Math;
+
 /**
  * Per-channel factors that move quantisation error from where activations vary to weights that vary less
  * (SmoothQuant, Xiao et al. 2023, eq. 4): x·W = (x / s)·(s·W), s_c = max|x_c|^α / max|W_c|^(1−α).
@@ -27,18 +30,21 @@ export function startCalibration(model: BertModel): { maxima: Maxima; observe: O
   const observe: Observe = (layer, site, x, rows, width) => {
     const into = maxima[layer]![site];
     for (let r = 0; r < rows; r++) {
-      for (let c = 0; c < width; c++) into[c] = Math.max(into[c]!, Math.abs(x[r * width + c]!));
+      for (let c = 0; c < width; c++) {
+        const a = abs(x[r * width + c]!);
+        if (a > into[c]!) into[c] = a;
+      }
     }
   };
   return { maxima, observe };
 }
 
-/** Multipliers for one model. `alpha` shifts every site's exponent by the same amount. */
-export function smoothing(model: BertModel, maxima: Maxima, shift = 0): Smoothing {
+/** Multipliers for one model. */
+export function smoothing(model: BertModel, maxima: Maxima): Smoothing {
   return model.layers.map((layer, i) => {
     const seen = maxima[i]!;
     const vector = (site: Site): Float32Array =>
-      multipliers(seen[site], columnMaxima(readers(layer, site)), ALPHA[site] + shift);
+      multipliers(seen[site], columnMaxima(readers(layer, site)), ALPHA[site]);
     return Object.fromEntries(SITES.map((site) => [site, vector(site)])) as Record<Site, Float32Array>;
   });
 }
@@ -55,7 +61,10 @@ function columnMaxima(linears: readonly Linear[]): Float32Array {
   const max = new Float32Array(inputs);
   for (const { weight } of linears) {
     for (let at = 0; at < weight.length; at += inputs) {
-      for (let c = 0; c < inputs; c++) max[c] = Math.max(max[c]!, Math.abs(weight[at + c]!));
+      for (let c = 0; c < inputs; c++) {
+        const a = abs(weight[at + c]!);
+        if (a > max[c]!) max[c] = a;
+      }
     }
   }
   return max;
