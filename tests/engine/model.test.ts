@@ -110,7 +110,7 @@ describe('load', () => {
       const memory = new WebAssembly.Memory(d);
       memories.push(memory);
       return memory;
-    } as never);
+    });
     await MincutGatedTransformer.load(bytes);
     const { payloadOffset, payloadBytes } = parseHeader(bytes);
     expect(new Uint8Array(memories[0]!.buffer, 65536, payloadBytes)).toEqual(bytes.slice(payloadOffset));
