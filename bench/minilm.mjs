@@ -44,7 +44,9 @@ await section('minilm', async ({ quick, say }) => {
       firstMs[name] = performance.now() - start;
       vectors.push(vectorsOf(result));
     }
-    const agreement = Math.min(1, ...vectors.flatMap((v) => v.map((vector, i) => cosine(vector, vectors[0][i]))));
+    const [first, ...others] = vectors;
+    const cosines = others.flatMap((list) => list.map((vector, i) => cosine(vector, first[i])));
+    const agreement = cosines.length ? Math.min(...cosines) : undefined;
     if (agreement < SAME_MODEL) throw new Error(`embeddings of ${batch}×${tokens} tokens agree only to ${agreement}`);
 
     say(`${batch}×${tokens} tokens`);

@@ -90,7 +90,8 @@ async function main() {
   const targets = judge(results);
   const complete = targets.every(({ met }) => met !== undefined);
   // The report's table of targets comes from one run over all of them, never from several.
-  if (complete) part('targets', targetsPart(targets));
+  if (complete)
+    part('targets', `${targetsPart(targets)}\n\n${provenance({ machine, date: new Date().toISOString() })}`);
   if (!quick) {
     writeFileSync(REPORT, report);
     process.stderr.write(`bench: wrote docs/performance.md\n`);

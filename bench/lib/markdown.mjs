@@ -101,7 +101,9 @@ export function coldPart({ rows, speedup, bytes, warming }) {
   ]);
   const head = ['process', 'total, ms', 'start and import', 'load', 'first embedding', 'resident, MiB'];
   const summary =
-    `onnxruntime-web takes ${times(speedup.web)} our time, onnxruntime-node ${times(speedup.native)}. ` +
+    (speedup.web
+      ? `onnxruntime-web takes ${times(speedup.web)} our time, onnxruntime-node ${times(speedup.native)}. `
+      : '') +
     `WebAssembly: ours ${kib(bytes.ours.wasm)}, onnxruntime-web ${mib(bytes.web.wasm)}. ` +
     `Model: ours ${mib(bytes.ours.model)} (tokenizer included), ONNX ${mib(bytes.web.model)}.`;
   return [table(head, body), summary, ...(warming.length ? [warmingTable(warming)] : [])].join('\n\n');
