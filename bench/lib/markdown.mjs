@@ -42,8 +42,8 @@ export function provenance({ machine, date, rounds }) {
   const { cpu, cores, arch, os, node, v8, onnxruntime, commit, command, load } = machine;
   const counted = rounds ? ` · ${rounds} rounds` : '';
   return (
-    `*\`${command}\` · ${date.slice(0, 10)} · commit ${commit} · ${cpu}, ${cores} cores, ${arch}, ${os} · ` +
-    `Node ${node} (V8 ${v8}) · onnxruntime-web and -node ${onnxruntime} · load at start ${load.toFixed(1)}${counted}*`
+    `_\`${command}\` · ${date.slice(0, 10)} · commit ${commit} · ${cpu}, ${cores} cores, ${arch}, ${os} · ` +
+    `Node ${node} (V8 ${v8}) · onnxruntime-web and -node ${onnxruntime} · load at start ${load.toFixed(1)}${counted}_`
   );
 }
 

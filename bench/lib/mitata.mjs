@@ -12,10 +12,10 @@ import { median } from './timing.mjs';
 export async function compare(alternatives, quick, maxSamples = 1e6) {
   const passes = quick ? 1 : 5;
   const options = {
-    min_cpu_time: (quick ? 5 : 100) * 1e6,
+    min_cpu_time: (quick ? 2 : 100) * 1e6,
     min_samples: quick ? 3 : 12,
     // Calls too short to be timed singly are timed in batches; mitata's own 4096 take seconds at 50 µs a call.
-    batch_samples: 256,
+    batch_samples: quick ? 32 : 256,
     // A sample may need a costly preparation outside its clock.
     max_samples: quick ? 10 : maxSamples,
   };
