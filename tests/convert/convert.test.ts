@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { convert, type ConvertProgress } from '../../src/convert/index.js';
 import { floatForward } from '../../src/convert/float.js';
 import { readHuggingFace } from '../../src/convert/huggingface.js';
+import { ACCURACY_TEXTS } from '../../src/convert/texts.js';
 import { MincutGatedTransformer } from '../../src/core.node.js';
 import { parseHeader } from '../../src/format/file.js';
 import { Rng } from '../support/rng.js';
@@ -144,7 +145,7 @@ describe('the file', () => {
     expect(meta.tokenizer).toEqual({ json: JSON.stringify(tokenizer), config: '{"do_lower_case":true}' });
     expect(meta.source.license).toBe('mit');
     expect(report).toMatchObject({ measuredOn: 'texts', tokenizer: true, license: 'mit' });
-    expect(report.accuracy.texts).toBeGreaterThanOrEqual(32);
+    expect(report.accuracy.texts).toBe(ACCURACY_TEXTS.length);
     expect(report.accuracy.cosineMin).toBeGreaterThan(0.998);
   });
 
