@@ -47,17 +47,19 @@ export async function loadRuntime(
   const build = pickBuild(options.simd);
   const bytes = await openSource(platform, source, options.signal);
   try {
+    // Begun while the header is read; a failure is reported where it is awaited.
+    const wasm = options.wasm === undefined ? platform.wasm(build) : Promise.resolve(options.wasm);
+    wasm.catch(() => undefined);
     const file = await readHeader(bytes);
     const context = options.context ?? file.config.context;
     if (context > file.config.context)
       throw new MgtError('BadInput', 'context', `at most ${file.config.context}`, context);
     const plan = planArena(file.config, context);
-    const wasm = options.wasm ?? (await platform.wasm(build));
     const arena = new Arena(plan, options.maxMemory);
     const payload = arena.u8.subarray(ARENA_START, ARENA_START + file.payloadBytes);
     await readPayload(bytes, payload, options);
 
-    const kernels = instantiateKernels(wasm, arena.memory);
+    const kernels = instantiateKernels(await wasm, arena.memory);
     if (kernels.heapBase() > ARENA_START)
       throw new MgtError('UnsupportedMode', 'wasm', 'statics below 64 KiB', kernels.heapBase());
     const checksum = BigInt.asUintN(64, kernels.checksum(ARENA_START, file.payloadBytes));
@@ -86,15 +88,16 @@ async function openSource(
   source: ModelSource,
   signal: AbortSignal | undefined,
 ): Promise<ByteSource> {
+  if (typeof source === 'string' && !/^(https?|data|blob):/.test(source)) return platform.open(source, signal);
   if (source instanceof Uint8Array) return bytesSource(source);
   if (source instanceof ArrayBuffer) return bytesSource(new Uint8Array(source));
-  if (source instanceof Response) return responseSource(source);
-  if (source instanceof ReadableStream) return streamSource(source);
-  if (source instanceof URL || (typeof source === 'string' && /^(https?|data|blob):/.test(source))) {
+  if (typeof source === 'string' || source instanceof URL) {
     if (String(source).startsWith('file:')) return platform.open(String(source), signal);
     return responseSource(await get(source, signal));
   }
-  if (typeof source === 'string') return platform.open(source, signal);
+  // Last: naming these globals makes Node load its whole fetch implementation.
+  if (source instanceof Response) return responseSource(source);
+  if (source instanceof ReadableStream) return streamSource(source);
   throw new MgtError('BadInput', 'source', 'a path, URL, bytes, Response or ReadableStream', source);
 }
 

@@ -99,12 +99,17 @@ export function checkPayload(config: ModelConfig, payload: Uint8Array): void {
   }
 }
 
+/** A span as f32 values: in place where it is aligned, as an arena's spans are. */
+const floatsOf = (span: Uint8Array): Float32Array =>
+  span.byteOffset % 4 === 0
+    ? new Float32Array(span.buffer, span.byteOffset, span.length >> 2)
+    : new Float32Array(span.slice().buffer);
+
 function checkFloats(tensor: TensorSpec, span: Uint8Array): void {
   const count = tensor.shape.reduce((a, b) => a * b, 1);
-  const view = new DataView(span.buffer, span.byteOffset, span.byteLength);
+  const values = floatsOf(span);
   for (let i = 0; i < count; i++) {
-    const v = view.getFloat32(4 * i, true);
-    if (!Number.isFinite(v)) throw new MgtError('BadWeights', tensor.name, 'finite values', v);
+    if (!isFinite(values[i]!)) throw new MgtError('BadWeights', tensor.name, 'finite values', values[i]);
   }
   for (let i = 4 * count; i < span.length; i++) expectZero(tensor, span[i]!);
 }
@@ -113,27 +118,31 @@ function checkFloats(tensor: TensorSpec, span: Uint8Array): void {
 function checkPanels(tensor: TensorSpec, span: Uint8Array): void {
   const [rows = 1, cols = 1] = tensor.shape;
   const stride = panelBytes(cols);
-  const view = new DataView(span.buffer, span.byteOffset, span.byteLength);
+  const floats = floatsOf(span);
   for (let panel = 0, first = 0; panel < span.length; panel += stride, first += PANEL_OUTPUTS) {
     const lanes = Math.min(PANEL_OUTPUTS, rows - first);
-    for (let lane = 0; lane < lanes; lane++) {
-      const scale = view.getFloat32(panel + 4 * lane, true);
-      const bias = view.getFloat32(panel + 32 + 4 * lane, true);
-      const at = `${tensor.name}.scale[${first + lane}]`;
-      if (!(scale > 0 && Number.isFinite(scale))) throw new MgtError('BadWeights', at, 'a finite number > 0', scale);
-      if (!Number.isFinite(bias))
-        throw new MgtError('BadWeights', at.replace('scale', 'bias'), 'a finite number', bias);
-    }
+    for (let lane = 0; lane < lanes; lane++) checkHead(tensor, floats, (panel >> 2) + lane, first + lane);
     for (let lane = lanes; lane < PANEL_OUTPUTS; lane++) {
       for (let i = 0; i < 4; i++) expectZero(tensor, span[panel + 4 * lane + i]! | span[panel + 32 + 4 * lane + i]!);
       for (let k = 0; k < cols; k++) expectZero(tensor, span[panel + PANEL_HEAD + codeOffset(k, lane)]!);
     }
     for (let k = cols; k < paddedInputs(cols); k++) {
-      for (let lane = 0; lane < PANEL_OUTPUTS; lane++)
+      for (let lane = 0; lane < PANEL_OUTPUTS; lane++) {
         expectZero(tensor, span[panel + PANEL_HEAD + codeOffset(k, lane)]!);
+      }
     }
     if (tensor.kind === 'panel-i7') checkInt7Codes(tensor, span, panel + PANEL_HEAD, lanes, cols);
   }
+}
+
+/** Scale and bias of one output; `at` is the scale's index among the panel's f32 values. */
+function checkHead(tensor: TensorSpec, floats: Float32Array, at: number, output: number): void {
+  const scale = floats[at]!;
+  const bias = floats[at + PANEL_OUTPUTS]!;
+  if (!(scale > 0 && isFinite(scale))) {
+    throw new MgtError('BadWeights', `${tensor.name}.scale[${output}]`, 'a finite number > 0', scale);
+  }
+  if (!isFinite(bias)) throw new MgtError('BadWeights', `${tensor.name}.bias[${output}]`, 'a finite number', bias);
 }
 
 function checkInt7Codes(tensor: TensorSpec, span: Uint8Array, codes: number, lanes: number, cols: number): void {
