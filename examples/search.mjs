@@ -105,7 +105,7 @@ async function main() {
   const sentences = readFileSync(new URL('page.txt', import.meta.url), 'utf8')
     .split('\n')
     .filter(Boolean);
-  const tokens = sentences.reduce((n, text) => n + model.tokenize(text).tokens.length, 0);
+  const tokens = sentences.reduce((n, text) => n + model.tokenize(text).length, 0);
 
   // V8 compiles the hot loops while they run: the first texts are slower than all later ones.
   const first = await timed(() => model.embed(sentences.slice(0, 1)));
@@ -141,7 +141,7 @@ async function main() {
     }
   };
   const witness = (query) => {
-    const { witness: w, stats } = model.infer({ tokens: model.tokenize(query).tokens });
+    const { witness: w, stats } = model.infer({ tokens: model.tokenize(query) });
     const macs = Object.values(stats.macs).reduce((a, b) => a + b, 0);
     say(`\n${bold('Witness')} ${dim(`of "${fit(query, width() - 16)}"`)}`);
     say(`  ${w.decision}, reason ${w.reason} · tier ${w.tier} · λ ${w.lambdaPrev} → ${w.lambda}`);

@@ -16,7 +16,7 @@ export class Arena {
   readonly view: DataView;
 
   /**
-   * Allocates exactly what the plan says.
+   * Allocates exactly what the plan says, and as much at most: engines reserve address space for a memory's maximum.
    * @throws MgtError `OutOfMemory` naming requested bytes and limit.
    */
   constructor(plan: Plan, maxMemory: number = MAX_BYTES) {
@@ -25,7 +25,7 @@ export class Arena {
       throw new MgtError('OutOfMemory', 'memory', `at most ${Math.min(maxMemory, MAX_BYTES)} bytes`, total);
     }
     try {
-      this.memory = new WebAssembly.Memory({ initial: total / PAGE });
+      this.memory = new WebAssembly.Memory({ initial: total / PAGE, maximum: total / PAGE });
     } catch (cause) {
       throw new MgtError('OutOfMemory', 'memory', 'what the engine grants', `a request for ${total} bytes`, { cause });
     }

@@ -190,8 +190,13 @@ export class MincutGatedTransformer {
     return embedTexts(() => this.#live(), texts, encode, { pooling, window: this.#shape.windowNormal }, o);
   }
 
-  /** Ids of a text with its special tokens, cut to the context (closing specials kept). */
-  tokenize(text: string): { tokens: number[]; truncated: boolean } {
+  /** Ids of a text with its special tokens, cut to the context (closing specials kept): what `infer` takes. */
+  tokenize(text: string): number[] {
+    return this.encode(text).tokens;
+  }
+
+  /** The same ids, and whether the text was cut to the context. */
+  encode(text: string): { tokens: number[]; truncated: boolean } {
     const runtime = this.#live();
     if (typeof text !== 'string') throw new MgtError('BadInput', 'text', 'a string', text);
     return this.#textTokenizer().encode(text, runtime.plan.context);

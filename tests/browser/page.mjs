@@ -10,7 +10,7 @@ async function answer(texts) {
   const vectors = await model.embed(texts);
   const embedded = [];
   for (const [i, text] of texts.entries()) {
-    embedded.push({ text, tokens: model.tokenize(text).tokens, sha256: await digest(vectors[i]) });
+    embedded.push({ text, tokens: model.tokenize(text), sha256: await digest(vectors[i]) });
   }
   const missing = await Core.load(new URL('./models/none.mgt', location.href)).catch((error) => error.code);
   return { build: model.info.build, isolated: crossOriginIsolated, rows, embedded, missing };

@@ -46,7 +46,7 @@ async function expected(models) {
   const model = await load('text', 'plain');
   const vectors = await model.embed(TEXTS);
   const embedded = TEXTS.map(async (text, i) => {
-    return { text, tokens: model.tokenize(text).tokens, sha256: await digest(vectors[i]) };
+    return { text, tokens: model.tokenize(text), sha256: await digest(vectors[i]) };
   });
   return { rows, embedded: await Promise.all(embedded) };
 }

@@ -16,7 +16,7 @@ export const run: Run = async (parsed, { json, signal }) => {
     // Asked of the model before stdin is: one without a tokenizer need not wait for texts.
     model.tokenize('');
     const texts = await readTexts(parsed, signal);
-    const inputs = texts.map((text) => model.tokenize(text));
+    const inputs = texts.map((text) => model.encode(text));
     const vectors = await model.embed(texts, {
       signal,
       onProgress: (p) => progress.update('embedding', p.loaded, p.total),
