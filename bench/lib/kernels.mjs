@@ -56,7 +56,7 @@ export function linearLayer(exports, memory, region, { m, n, k, code }) {
     sums: m * groups * 4,
     panels: Math.ceil(n / 8) * panel,
     out: m * n * 4,
-    scratch: 16 * kp,
+    scratch: 32 * kp,
   })) {
     at[name] = end;
     end += up(bytes, 64);

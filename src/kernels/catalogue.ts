@@ -126,8 +126,8 @@ export type KernelExports = {
 
 export type KernelName = Exclude<keyof KernelExports, 'heapBase'>;
 
-/** Scratch of `gemmI8` and `gemmI7`: one panel's codes widened to i16. */
-export const gemmScratchBytes = (k: number): number => 16 * Math.ceil(k / 8) * 8;
+/** Scratch of `gemmI8` and `gemmI7`: the codes of two panels widened to i16, one at work and the next. */
+export const gemmScratchBytes = (k: number): number => 32 * Math.ceil(k / 8) * 8;
 
 /** Scratch of `attention`: widened codes of four query heads, then four score rows of slots + 8. */
 export const attentionScratchBytes = (d: number, slots: number): number =>

@@ -42,7 +42,7 @@ export interface BufferAddresses {
   readonly q16: number; // i16[rows][Kp]
   readonly scales: number; // f32[rows][groups]
   readonly sums: number; // i32[rows][groups]
-  readonly panel: number; // i16, one panel's codes widened, for GEMM
+  readonly panel: number; // i16, two panels' codes widened, for GEMM
   readonly scratch: number; // attention scratch
   readonly rope: number; // f32[context][headDim], cos then sin
   readonly out: number; // f32[vocab] or f32[hidden]
