@@ -116,6 +116,7 @@ function gemm(
     // (measured: 3 % of MiniLM at 32 tokens).
     let now = wide;
     let next = wide ? wide + (codes << 4) : 0;
+    // Inputs widened after each tile: at least an equal share each, so that the last tile finds nothing left.
     const share = (kp / ((end - first + 3) >> 2) + 15) & ~7;
     if (wide) widen(panel + HEAD, kp, now, int7);
     for (let o = 0; o < n; o += 8, panel += panelBytes) {
@@ -144,8 +145,6 @@ function gemm(
         }
       }
       if (more) {
-        if (done < kp)
-          widen(panel + panelBytes + HEAD + ((<usize>done) << 3), kp - done, next + ((<usize>done) << 4), int7);
         const swap = now;
         now = next;
         next = swap;
@@ -180,7 +179,7 @@ export function gemvI7(
   gemv(q8, q16, scales, sums, panels, n, k, out, true);
 }
 
-/** scratch: 16 · Kp bytes for one widened panel, or 0 for none. */
+/** scratch: 32 · Kp bytes for two widened panels, or 0 for none. */
 export function gemmI8(
   q8: usize,
   q16: usize,
