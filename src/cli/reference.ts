@@ -20,13 +20,14 @@ export function inferReference({ file, payload }: CheckedModel, input: InferInpu
   const { layers, window, tokens, positions } = call;
   const { values, kernelCalls } = referenceForward(file, payload, { tokens, positions, layers, window });
   const stats = {
-    layersExecuted: layers,
+    // One attention call a layer, counted where it ran.
+    layersExecuted: kernelCalls.attention ?? 0,
     macs: macsOf(config, call),
     kernelCalls,
     build: 'reference' as const,
     relaxedDot: 0,
   };
-  const witness = witnessOf(call.gate, call.spikes, call.decision, layers, chosen, shape);
+  const witness = witnessOf(call.gate, call.spikes, call.decision, stats.layersExecuted, chosen, shape);
   return config.kind === 'encoder'
     ? { kind: 'embedding', embedding: values, witness, stats }
     : { kind: 'logits', logits: values, witness, stats };

@@ -7,7 +7,7 @@ import { choosePolicy, type ChosenPolicy, type GatePolicy, type PolicyName } fro
 import { gateShape, type GateShape } from '../gate/shape.js';
 import { witnessOf } from '../gate/witness.js';
 import { encodeGatePacket } from '../packets/gate.js';
-import { encodeSpikePacket } from '../packets/spike.js';
+import { encodeSpikePacket, NEUTRAL_SPIKES } from '../packets/spike.js';
 import { encodeWitness, type Witness } from '../packets/witness.js';
 import type { Plan } from '../plan/plan.js';
 import type { BuildName, Platform, Tokenizer } from '../platform/platform.js';
@@ -153,7 +153,7 @@ export class MincutGatedTransformer {
     const values = outputFor(input.out, size);
 
     encodeGatePacket(call.gate, arena.view, plan.at.gatePacket);
-    if (call.spikes) encodeSpikePacket(call.spikes, arena.view, plan.at.spikePacket);
+    encodeSpikePacket(call.spikes ?? NEUTRAL_SPIKES, arena.view, plan.at.spikePacket);
     const rows = call.tokens.length;
     const segment = { first: 0, count: rows };
     arena.u32.set(call.tokens, plan.at.tokens / 4);

@@ -23,6 +23,7 @@ export class Runtime {
   readonly weights: Weights;
   readonly build: 'plain' | 'relaxed';
   readonly #k: KernelExports;
+  readonly #kv: readonly KvBlock[];
   readonly #calls = new Map<KernelName, number>();
   #linear = 0;
   #attention = 0;
@@ -36,6 +37,7 @@ export class Runtime {
     this.weights = locateWeights(config, plan.weights);
     this.build = build;
     this.#k = kernels;
+    this.#kv = Array.from({ length: config.layers }, (_, layer) => kvBlock(config, plan, layer));
     if (config.positions === 'rope') {
       kernels.ropeTable(plan.at.rope, plan.context, config.headDim, config.ropeBase);
     }
@@ -144,19 +146,18 @@ export class Runtime {
   kvAppend(layer: number, rows: number): void {
     const { at, slots } = this.plan;
     const { kvHeads, headDim } = this.config;
-    const kv = this.#kvLayer(layer);
+    const kv = this.#kv[layer]!;
     this.#count('kvAppend');
     this.#k.kvAppend(at.k, at.v, rows, kvHeads, headDim, slots, 0, kv.k, kv.kScales, kv.v, kv.vScales);
-    const state = at.kvState + kv.index * kvLayerStateBytes(slots);
-    if (this.plan.kvLayers === 1) flushKvLayerStates(this.arena.view, state, slots, 1);
-    advanceKvLayerState(this.arena.view, state, slots, rows);
+    if (this.plan.kvLayers === 1) flushKvLayerStates(this.arena.view, kv.state, slots, 1);
+    advanceKvLayerState(this.arena.view, kv.state, slots, rows);
   }
 
   /** ctx = attention of this call's rows, each segment over its own keys. */
   attention(layer: number, segments: readonly Segment[], window: number): void {
     const { at, slots } = this.plan;
     const { heads, kvHeads, headDim, causal } = this.config;
-    const kv = this.#kvLayer(layer);
+    const kv = this.#kv[layer]!;
     const rowBytes = heads * headDim * 4;
     for (const { first, count } of segments) {
       this.#count('attention');
@@ -200,21 +201,29 @@ export class Runtime {
     }
   }
 
-  #kvLayer(layer: number): { index: number; k: number; v: number; kScales: number; vScales: number } {
-    const { at, slots, kvLayers } = this.plan;
-    const { kvHeads, headDim } = this.config;
-    const index = kvLayers === 1 ? 0 : layer;
-    const cells = kvHeads * slots;
-    return {
-      index,
-      k: at.kvK + index * cells * Math.ceil(headDim / 4) * 4,
-      v: at.kvV + index * cells * Math.ceil(headDim / 8) * 8,
-      kScales: at.kvKScales + index * cells * 4,
-      vScales: at.kvVScales + index * cells * 4,
-    };
-  }
-
   #count(name: KernelName): void {
     this.#calls.set(name, (this.#calls.get(name) ?? 0) + 1);
   }
+}
+
+/** Addresses of one layer's K, V, scales and KvLayerState. */
+interface KvBlock {
+  readonly state: number;
+  readonly k: number;
+  readonly v: number;
+  readonly kScales: number;
+  readonly vScales: number;
+}
+
+/** A decoder's layer has a block of its own; an encoder's layers share one. */
+function kvBlock({ kvHeads, headDim }: ModelConfig, { at, slots, kvLayers }: Plan, layer: number): KvBlock {
+  const index = kvLayers === 1 ? 0 : layer;
+  const cells = kvHeads * slots;
+  return {
+    state: at.kvState + index * kvLayerStateBytes(slots),
+    k: at.kvK + index * cells * Math.ceil(headDim / 4) * 4,
+    v: at.kvV + index * cells * Math.ceil(headDim / 8) * 8,
+    kScales: at.kvKScales + index * cells * 4,
+    vScales: at.kvVScales + index * cells * 4,
+  };
 }
