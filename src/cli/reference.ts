@@ -2,6 +2,7 @@ import type { ModelConfig } from '../config.js';
 import { prepareCall, type Call, type InferInput } from '../engine/call.js';
 import type { InferResult } from '../engine/model.js';
 import { attendedPairs, type Macs } from '../engine/stats.js';
+import { judge } from '../gate/controller.js';
 import { choosePolicy } from '../gate/policy.js';
 import { gateShape } from '../gate/shape.js';
 import { witnessOf } from '../gate/witness.js';
@@ -27,7 +28,8 @@ export function inferReference({ file, payload }: CheckedModel, input: InferInpu
     build: 'reference' as const,
     relaxedDot: 0,
   };
-  const witness = witnessOf(call.gate, call.spikes, call.decision, stats.layersExecuted, chosen, shape);
+  const verdict = judge(call.gate, call.spikes, { ...chosen, scheduler: false }, shape);
+  const witness = witnessOf(call.gate, verdict, stats.layersExecuted, chosen.policyId);
   return config.kind === 'encoder'
     ? { kind: 'embedding', embedding: values, witness, stats }
     : { kind: 'logits', logits: values, witness, stats };

@@ -3,6 +3,7 @@ import { checkInteger, checkKeys, checkOneOf, checkSignal } from '../check.js';
 import { POOLINGS, type ModelConfig } from '../config.js';
 import { MgtError } from '../errors.js';
 import type { ModelFile } from '../format/file.js';
+import { judge } from '../gate/controller.js';
 import { choosePolicy, type ChosenPolicy, type GatePolicy, type PolicyName } from '../gate/policy.js';
 import { gateShape, type GateShape } from '../gate/shape.js';
 import { witnessOf } from '../gate/witness.js';
@@ -164,7 +165,8 @@ export class MincutGatedTransformer {
     copyFinite(arena.f32, plan.at.out / 4, values, size);
 
     const stats = runtime.stats();
-    const witness = witnessOf(call.gate, call.spikes, call.decision, stats.layersExecuted, this.#chosen, this.#shape);
+    const verdict = judge(call.gate, call.spikes, { ...this.#chosen, scheduler: false }, this.#shape);
+    const witness = witnessOf(call.gate, verdict, stats.layersExecuted, this.#chosen.policyId);
     encodeWitness(witness, arena.view, plan.at.witness);
     return kind === 'embedding'
       ? { kind, embedding: values, witness, stats }

@@ -1,4 +1,4 @@
-import { Q15_MAX, type Decision, type Reason } from '../packets/fields.js';
+import { Q15_MAX, REASONS, type Decision, type Reason, type Tier } from '../packets/fields.js';
 import { GATE_FLAGS, type GatePacket } from '../packets/gate.js';
 import type { SpikePacket } from '../packets/spike.js';
 import type { TierDecision } from '../packets/tier.js';
@@ -59,8 +59,49 @@ export function isStorm(spikes: SpikePacket | undefined, policy: GatePolicy): bo
   return spikes !== undefined && spikes.rateQ15 > policy.spikeRateQ15Max;
 }
 
+/** What a rule says, before a model's shape gives its tier numbers. */
+export interface Outcome {
+  readonly decision: Decision;
+  readonly reason: Reason;
+  readonly tier: Tier;
+}
+
+/** One frozen row per reason: deciding allocates none. */
+export const outcomesOf = (decision: Decision, tier: Tier): Readonly<Record<Reason, Outcome>> =>
+  Object.freeze(
+    Object.fromEntries(REASONS.map((reason) => [reason, Object.freeze({ decision, reason, tier })])),
+  ) as Readonly<Record<Reason, Outcome>>;
+
+export const ALLOW = outcomesOf('Allow', 0);
+export const REDUCE_SCOPE = outcomesOf('ReduceScope', 1);
+const FLUSH_KV = outcomesOf('FlushKv', 1);
+const FREEZE_WRITES = outcomesOf('FreezeWrites', 2);
+export const QUARANTINE_UPDATES = outcomesOf('QuarantineUpdates', 2);
+const SKIPPED = outcomesOf('Allow', 3);
+
+/** What one call asks for by itself, whatever its numbers say: SKIP, FORCE_SAFE, nothing fired, or a storm. */
+export function isForced(gate: GatePacket, spikes: SpikePacket | undefined, policy: GatePolicy): boolean {
+  return (
+    (gate.flags & (GATE_FLAGS.SKIP | GATE_FLAGS.FORCE_SAFE)) !== 0 || spikes?.fired === 0 || isStorm(spikes, policy)
+  );
+}
+
+/** The first rule that applies: SKIP, FORCE_SAFE, inactive spike, storm, lambda, drop, edges, concentration, partitions. */
+export function ruleOutcome(gate: GatePacket, spikes: SpikePacket | undefined, policy: GatePolicy): Outcome {
+  const lambda = lambdaFailure(gate, policy);
+  // A skip names a failing lambda check even though it did not decide (D1).
+  if ((gate.flags & GATE_FLAGS.SKIP) !== 0) return SKIPPED[lambda === 'None' ? 'ForcedByFlag' : lambda];
+  if ((gate.flags & GATE_FLAGS.FORCE_SAFE) !== 0) return FREEZE_WRITES.ForcedByFlag;
+  if (spikes?.fired === 0) return SKIPPED[lambda];
+  if (isStorm(spikes, policy)) return FREEZE_WRITES.SpikeStorm;
+  if (lambda === 'LambdaBelowMin') return QUARANTINE_UPDATES.LambdaBelowMin;
+  if (lambda !== 'None') return FLUSH_KV[lambda];
+  const boundary = boundaryFailure(gate, policy);
+  return boundary === 'None' ? ALLOW.None : REDUCE_SCOPE[boundary];
+}
+
 /**
- * Decides one call. Order: SKIP, FORCE_SAFE, inactive spike, storm, lambda, drop, edges, concentration, partitions.
+ * Decides one call by the rules alone.
  * Total on parsed packets and a validated policy; never throws.
  */
 export function decide(
@@ -69,63 +110,31 @@ export function decide(
   policy: GatePolicy,
   shape: GateShape,
 ): TierDecision {
-  if ((gate.flags & GATE_FLAGS.SKIP) !== 0) return skipped(gate, policy, 'ForcedByFlag');
-  if ((gate.flags & GATE_FLAGS.FORCE_SAFE) !== 0) return safe('FreezeWrites', 'ForcedByFlag', shape);
-  if (spikes !== undefined && spikes.fired === 0) return skipped(gate, policy, 'None');
-  if (isStorm(spikes, policy)) return safe('FreezeWrites', 'SpikeStorm', shape);
-
-  const lambda = lambdaFailure(gate, policy);
-  if (lambda === 'LambdaBelowMin') return safe('QuarantineUpdates', lambda, shape);
-  if (lambda !== 'None') return reduced('FlushKv', lambda, shape);
-  const boundary = boundaryFailure(gate, policy);
-  if (boundary !== 'None') return reduced('ReduceScope', boundary, shape);
+  const { decision, reason, tier } = ruleOutcome(gate, spikes, policy);
   return {
-    layersToRun: shape.layers,
-    effectiveSeqLen: shape.seqLen,
-    effectiveWindow: shape.windowNormal,
-    decision: 'Allow',
-    reason: 'None',
-    tier: 0,
-    skip: 0,
-  };
-}
-
-/** Tier 1: fewer layers, shorter sequence, smaller window. */
-function reduced(decision: Decision, reason: Reason, shape: GateShape): TierDecision {
-  return {
-    layersToRun: shape.layersDegraded,
-    effectiveSeqLen: shape.seqLenDegraded,
-    effectiveWindow: shape.windowDegraded,
+    layersToRun: layersAt(tier, shape),
+    effectiveSeqLen: seqLenAt(tier, shape),
+    effectiveWindow: windowAt(tier, shape),
     decision,
     reason,
-    tier: 1,
-    skip: 0,
+    tier,
+    skip: tier === 3 ? 1 : 0,
   };
 }
 
-/** Tier 2: one layer. */
-function safe(decision: Decision, reason: Reason, shape: GateShape): TierDecision {
-  return {
-    layersToRun: 1,
-    effectiveSeqLen: shape.seqLenSafe,
-    effectiveWindow: Math.min(WINDOW_SAFE, shape.windowNormal),
-    decision,
-    reason,
-    tier: 2,
-    skip: 0,
-  };
+/** Layers a tier runs: all, the degraded number, one, none. */
+export function layersAt(tier: Tier, shape: GateShape): number {
+  return tier === 0 ? shape.layers : tier === 1 ? shape.layersDegraded : tier === 2 ? 1 : 0;
 }
 
-/** Tier 3: no layer. A failing lambda check is named even though it did not decide (D1). */
-function skipped(gate: GatePacket, policy: GatePolicy, reason: Reason): TierDecision {
-  const lambda = lambdaFailure(gate, policy);
-  return {
-    layersToRun: 0,
-    effectiveSeqLen: 0,
-    effectiveWindow: 0,
-    decision: 'Allow',
-    reason: lambda === 'None' ? reason : lambda,
-    tier: 3,
-    skip: 1,
-  };
+/** Tokens a tier keeps. */
+export function seqLenAt(tier: Tier, shape: GateShape): number {
+  return tier === 0 ? shape.seqLen : tier === 1 ? shape.seqLenDegraded : tier === 2 ? shape.seqLenSafe : 0;
+}
+
+/** Attention window of a tier, in tokens. */
+export function windowAt(tier: Tier, shape: GateShape): number {
+  if (tier === 0) return shape.windowNormal;
+  if (tier === 1) return shape.windowDegraded;
+  return tier === 2 ? Math.min(WINDOW_SAFE, shape.windowNormal) : 0;
 }

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { judge } from '../../src/gate/controller.js';
 import { decide } from '../../src/gate/decide.js';
 import { choosePolicy, POLICIES, type GatePolicy } from '../../src/gate/policy.js';
 import { gateShape, type GateShape } from '../../src/gate/shape.js';
@@ -38,8 +39,8 @@ export function witnessed(
   }: { spike?: SpikePacket | undefined; policy?: unknown; shape?: GateShape | undefined } = {},
 ): Witness {
   const chosen = choosePolicy(policy);
-  const tier = decide(gate, spike, chosen.policy, shape);
-  return witnessOf(gate, spike, tier, tier.layersToRun, chosen, shape);
+  const verdict = judge(gate, spike, { ...chosen, scheduler: false }, shape);
+  return witnessOf(gate, verdict, verdict.layersToRun, chosen.policyId);
 }
 
 /** Tier 0..3 of the baseline: layers, tokens, window. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { decide } from '../../src/gate/decide.js';
+import { judge } from '../../src/gate/controller.js';
 import { choosePolicy, POLICIES } from '../../src/gate/policy.js';
 import { witnessOf } from '../../src/gate/witness.js';
 import { GATE_FLAGS, type GatePacket } from '../../src/packets/gate.js';
@@ -21,8 +21,9 @@ const ALL = [ALLOW, REDUCE, FLUSH, FREEZE, QUARANTINE];
 
 describe('the witness of a call', () => {
   test('says what was seen, decided and run', () => {
-    const tier = decided(g(40, 100, 5, 8192, 3));
-    expect(witnessOf(g(40, 100, 5, 8192, 3), undefined, tier, 1, choosePolicy('conservative'), BASELINE)).toEqual({
+    const rules = { ...choosePolicy('conservative'), scheduler: false };
+    const verdict = judge(g(40, 100, 5, 8192, 3), undefined, { ...rules, policy: POLICIES.default }, BASELINE);
+    expect(witnessOf(g(40, 100, 5, 8192, 3), verdict, 1, rules.policyId)).toEqual({
       lambda: 40,
       lambdaPrev: 100,
       lambdaDelta: -60,
@@ -55,9 +56,9 @@ describe('the witness of a call', () => {
 
   test('counts beyond u16 read 65535', () => {
     const shape = { ...BASELINE, seqLen: 131072, windowNormal: 131072, layers: 70000 };
-    const tier = decide(STABLE, undefined, POLICIES.default, shape);
-    expect(tier.effectiveSeqLen).toBe(131072);
-    const witness = witnessOf(STABLE, undefined, tier, tier.layersToRun, choosePolicy(undefined), shape);
+    const verdict = judge(STABLE, undefined, { ...choosePolicy(undefined), scheduler: false }, shape);
+    expect(verdict.effectiveSeqLen).toBe(131072);
+    const witness = witnessOf(STABLE, verdict, verdict.layersToRun, 0);
     expect([witness.effectiveSeqLen, witness.effectiveWindow, witness.layersExecuted]).toEqual([65535, 65535, 65535]);
   });
 
