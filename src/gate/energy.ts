@@ -37,10 +37,10 @@ export const ENERGY_DEFAULTS: EnergyConfig = Object.freeze({
 export function validateEnergy(value: unknown): EnergyConfig {
   if (value === true) return ENERGY_DEFAULTS;
   const raw = checkKeys('energy', value, Object.keys(ENERGY_DEFAULTS), 'BadConfig');
-  const real = (key: keyof EnergyConfig, min: number): number => {
+  const real = (key: keyof EnergyConfig, least: number): number => {
     const given = raw[key] === undefined ? ENERGY_DEFAULTS[key] : raw[key];
-    if (typeof given === 'number' && given >= min && given <= 1) return given;
-    throw new MgtError('BadConfig', `energy.${key}`, `a number in ${min}..1`, given);
+    if (typeof given === 'number' && given >= least && given <= 1) return given;
+    throw new MgtError('BadConfig', `energy.${key}`, `a number in ${least}..1`, given);
   };
   const allowBelow = real('allowBelow', 0);
   return Object.freeze({
@@ -49,6 +49,8 @@ export function validateEnergy(value: unknown): EnergyConfig {
     minConfidence: real('minConfidence', 0),
   });
 }
+
+const { min, max, sqrt } = Math;
 
 /** λ at which its term is one half. */
 const LAMBDA_HALF = 150;
@@ -69,9 +71,9 @@ const TOTAL_WEIGHT = 1.8;
 
 /** The four weighted terms; each is at most its weight. */
 const lambdaTerm = (gate: GatePacket): number => LAMBDA_WEIGHT / (1 + gate.lambda / LAMBDA_HALF);
-const edgesTerm = (gate: GatePacket): number => EDGES_WEIGHT * Math.min(1, gate.boundaryEdges / EDGES_FULL);
+const edgesTerm = (gate: GatePacket): number => EDGES_WEIGHT * min(1, gate.boundaryEdges / EDGES_FULL);
 const concentrationTerm = (gate: GatePacket): number =>
-  CONCENTRATION_WEIGHT * Math.min(1, gate.boundaryConcentrationQ15 / ONE_Q15);
+  CONCENTRATION_WEIGHT * min(1, gate.boundaryConcentrationQ15 / ONE_Q15);
 const partitionsTerm = (gate: GatePacket): number => PARTITIONS_WEIGHT * (LOG10[gate.partitionCount] ?? 1);
 
 /** Energy of a packet, 0..1; low is stable. Flags and `lambdaPrev` do not enter. */
@@ -100,14 +102,14 @@ const dBoundary = (gate: GatePacket): number => (gate.boundaryEdges < EDGES_FULL
 const D_CONCENTRATION = CONCENTRATION_WEIGHT / TOTAL_WEIGHT;
 const dPartitions = (gate: GatePacket): number =>
   gate.partitionCount < LOG10.length
-    ? (PARTITIONS_WEIGHT * LOG10.length) / (LN_10 * Math.max(1, gate.partitionCount)) / TOTAL_WEIGHT
+    ? (PARTITIONS_WEIGHT * LOG10.length) / (LN_10 * max(1, gate.partitionCount)) / TOTAL_WEIGHT
     : 0;
 
 function magnitude(gate: GatePacket): number {
   const l = dLambda(gate);
   const b = dBoundary(gate);
   const p = dPartitions(gate);
-  return Math.sqrt(l * l + b * b + D_CONCENTRATION * D_CONCENTRATION + p * p);
+  return sqrt(l * l + b * b + D_CONCENTRATION * D_CONCENTRATION + p * p);
 }
 
 /** Analytic gradient of `energyOf`. */
@@ -134,14 +136,14 @@ function confidenceOf(gate: GatePacket, energy: number, config: EnergyConfig): n
     distance = allowBelow - energy;
   } else if (energy < quarantineFrom) {
     width = quarantineFrom - allowBelow;
-    distance = Math.min(energy - allowBelow, quarantineFrom - energy);
+    distance = min(energy - allowBelow, quarantineFrom - energy);
   } else {
     width = 1 - quarantineFrom;
     distance = energy - quarantineFrom;
   }
   // Only quarantineFrom = 1 has a band without width: E = 1 exactly.
-  const depth = width === 0 ? 1 : Math.min(1, distance / (width / 2));
-  return 0.7 * depth + 0.3 * Math.min(1, magnitude(gate) / 2);
+  const depth = width === 0 ? 1 : min(1, distance / (width / 2));
+  return 0.7 * depth + 0.3 * min(1, magnitude(gate) / 2);
 }
 
 /** What the band of E says; its reason is the largest of the four terms, the earlier of equal ones. */

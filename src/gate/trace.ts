@@ -27,9 +27,9 @@ export class Trace {
     this.capacity = checkInteger('trace.capacity', capacity, 1, CAPACITY_MAX);
   }
 
-  /** Records one call; the oldest is dropped from a full ring. */
+  /** Records one call, as a copy nobody can change; the oldest is dropped from a full ring. */
   push(witness: Witness): void {
-    this.#ring[this.#calls % this.capacity] = witness;
+    this.#ring[this.#calls % this.capacity] = Object.freeze({ ...witness });
     this.#calls++;
   }
 
