@@ -74,7 +74,9 @@ const lambdaTerm = (gate: GatePacket): number => LAMBDA_WEIGHT / (1 + gate.lambd
 const edgesTerm = (gate: GatePacket): number => EDGES_WEIGHT * min(1, gate.boundaryEdges / EDGES_FULL);
 const concentrationTerm = (gate: GatePacket): number =>
   CONCENTRATION_WEIGHT * min(1, gate.boundaryConcentrationQ15 / ONE_Q15);
-const partitionsTerm = (gate: GatePacket): number => PARTITIONS_WEIGHT * (LOG10[gate.partitionCount] ?? 1);
+// Not `?? 1`: a value that may be undefined is boxed, and this path allocates nothing.
+const partitionsTerm = (gate: GatePacket): number =>
+  PARTITIONS_WEIGHT * (gate.partitionCount < LOG10.length ? LOG10[gate.partitionCount]! : 1);
 
 /** Energy of a packet, 0..1; low is stable. Flags and `lambdaPrev` do not enter. */
 export function energyOf(gate: GatePacket): number {
