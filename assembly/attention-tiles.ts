@@ -5,6 +5,15 @@ import { pairSums, storeUpTo4 } from './lanes';
  * rows f32[4] a stride apart, and each row's `meta` record lies a stride after the last one's.
  */
 
+/**
+ * Fields of a piece, a run of values in the order the contexts add them: address of the first value, of its weight in the
+ * first row, how many.
+ */
+export const VALUES: usize = 0;
+export const WEIGHTS: usize = 4;
+export const COUNT: usize = 8;
+export const PIECE: usize = 12;
+
 /** Fields of a query's record: its factor c = f(qs · f(1 / f(sqrt(d)))), its first and last key, its sum Z. */
 export const C: usize = 0;
 export const FIRST: usize = 4;
@@ -24,6 +33,12 @@ function score(low: v128, high: v128, c: v128, keyScales: v128): v128 {
   return f32x4.mul(f32x4.convert_i32x4_s(pairSums(low, high)), f32x4.mul(c, keyScales));
 }
 
+// @ts-ignore: decorator
+@inline
+function anyZero(scales: v128): bool {
+  return v128.any_true(f32x4.eq(scales, f32x4.splat(0)));
+}
+
 /** Codes of slot, slot + 1, … of a head's keys; slot a multiple of 4. */
 // @ts-ignore: decorator
 @inline
@@ -31,7 +46,10 @@ function keyCodes(keys: usize, dk: usize, slot: usize): usize {
   return keys + (((slot >> 3) * dk) << 3) + ((slot & 4) << 2);
 }
 
-/** Scores of four queries against the slots start..end-1, four slots at a time; both multiples of 4. */
+/**
+ * Scores of four queries against the slots start..end-1, four slots at a time; both multiples of 4. A hole scores ±0.
+ * Returns whether any scale among them is 0.
+ */
 export function scoreFour(
   queries: usize,
   dk: usize,
@@ -42,12 +60,13 @@ export function scoreFour(
   rows: usize,
   stride: usize,
   meta: usize,
-): void {
+): bool {
   const c0 = v128.load32_splat(meta, C);
   const c1 = v128.load32_splat(meta + stride, C);
   const c2 = v128.load32_splat(meta + 2 * stride, C);
   const c3 = v128.load32_splat(meta + 3 * stride, C);
   const width = dk << 1;
+  let least = f32x4.splat(1.0);
   for (let slot = start; slot < end; slot += 4, rows += 16) {
     let k = keyCodes(keys, dk, slot);
     let l0 = i32x4.splat(0);
@@ -85,11 +104,13 @@ export function scoreFour(
       x3 += 8;
     } while (x0 < past);
     const scales = v128.load(keyScales + (slot << 2));
+    least = f32x4.pmin(least, scales);
     v128.store(rows, score(l0, h0, c0, scales));
     v128.store(rows + stride, score(l1, h1, c1, scales));
     v128.store(rows + 2 * stride, score(l2, h2, c2, scales));
     v128.store(rows + 3 * stride, score(l3, h3, c3, scales));
   }
+  return anyZero(least);
 }
 
 /** The same of the first query alone. */
@@ -102,9 +123,10 @@ export function scoreOne(
   end: usize,
   rows: usize,
   meta: usize,
-): void {
+): bool {
   const c = v128.load32_splat(meta, C);
   const past = queries + (dk << 1);
+  let least = f32x4.splat(1.0);
   for (let slot = start; slot < end; slot += 4, rows += 16) {
     let k = keyCodes(keys, dk, slot);
     let low = i32x4.splat(0);
@@ -117,8 +139,11 @@ export function scoreOne(
       k += 32;
       q += 8;
     } while (q < past);
-    v128.store(rows, score(low, high, c, v128.load(keyScales + (slot << 2))));
+    const scales = v128.load(keyScales + (slot << 2));
+    least = f32x4.pmin(least, scales);
+    v128.store(rows, score(low, high, c, scales));
   }
+  return anyZero(least);
 }
 
 // @ts-ignore: decorator
@@ -135,14 +160,14 @@ function storeContext(out: usize, a: v128, b: v128, meta: usize, left: i32): voi
 }
 
 /**
- * Eight dimensions of four contexts, `count` keys ascending. out0..3: where the four lie; left: dimensions from here to d.
- * Stored last to first: a short block names its last real query again for the rows it lacks.
+ * Eight dimensions, `at` on, of four contexts over the pieces in order. out0..3: where the four lie; left: dimensions from
+ * here to d. Stored last to first: a short block names its last real query again for the rows it lacks.
  */
 export function contextFour(
-  values: usize,
+  pieces: usize,
+  piecesEnd: usize,
+  at: usize,
   dv: usize,
-  count: i32,
-  weights: usize,
   stride: usize,
   meta: usize,
   out0: usize,
@@ -159,33 +184,38 @@ export function contextFour(
   let b2 = a0;
   let a3 = a0;
   let b3 = a0;
-  let w0 = weights;
-  let w1 = w0 + stride;
-  let w2 = w1 + stride;
-  let w3 = w2 + stride;
   do {
-    const wide = v128.load8x8_s(values);
-    const low = f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(wide));
-    const high = f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(wide));
-    let w = v128.load32_splat(w0);
-    a0 = weighed(a0, w, low);
-    b0 = weighed(b0, w, high);
-    w = v128.load32_splat(w1);
-    a1 = weighed(a1, w, low);
-    b1 = weighed(b1, w, high);
-    w = v128.load32_splat(w2);
-    a2 = weighed(a2, w, low);
-    b2 = weighed(b2, w, high);
-    w = v128.load32_splat(w3);
-    a3 = weighed(a3, w, low);
-    b3 = weighed(b3, w, high);
-    values += dv;
-    w0 += 4;
-    w1 += 4;
-    w2 += 4;
-    w3 += 4;
-    count--;
-  } while (count > 0);
+    let values = <usize>load<u32>(pieces, VALUES) + at;
+    let count = load<i32>(pieces, COUNT);
+    let w0 = <usize>load<u32>(pieces, WEIGHTS);
+    let w1 = w0 + stride;
+    let w2 = w1 + stride;
+    let w3 = w2 + stride;
+    do {
+      const wide = v128.load8x8_s(values);
+      const low = f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(wide));
+      const high = f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(wide));
+      let w = v128.load32_splat(w0);
+      a0 = weighed(a0, w, low);
+      b0 = weighed(b0, w, high);
+      w = v128.load32_splat(w1);
+      a1 = weighed(a1, w, low);
+      b1 = weighed(b1, w, high);
+      w = v128.load32_splat(w2);
+      a2 = weighed(a2, w, low);
+      b2 = weighed(b2, w, high);
+      w = v128.load32_splat(w3);
+      a3 = weighed(a3, w, low);
+      b3 = weighed(b3, w, high);
+      values += dv;
+      w0 += 4;
+      w1 += 4;
+      w2 += 4;
+      w3 += 4;
+      count--;
+    } while (count > 0);
+    pieces += PIECE;
+  } while (pieces < piecesEnd);
   storeContext(out3, a3, b3, meta + 3 * stride, left);
   storeContext(out2, a2, b2, meta + 2 * stride, left);
   storeContext(out1, a1, b1, meta + stride, left);
@@ -194,10 +224,10 @@ export function contextFour(
 
 /** The same of the first query alone. */
 export function contextOne(
-  values: usize,
+  pieces: usize,
+  piecesEnd: usize,
+  at: usize,
   dv: usize,
-  count: i32,
-  weights: usize,
   meta: usize,
   out: usize,
   left: i32,
@@ -205,13 +235,19 @@ export function contextOne(
   let a = f32x4.splat(0.0);
   let b = a;
   do {
-    const wide = v128.load8x8_s(values);
-    const w = v128.load32_splat(weights);
-    a = weighed(a, w, f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(wide)));
-    b = weighed(b, w, f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(wide)));
-    values += dv;
-    weights += 4;
-    count--;
-  } while (count > 0);
+    let values = <usize>load<u32>(pieces, VALUES) + at;
+    let weights = <usize>load<u32>(pieces, WEIGHTS);
+    let count = load<i32>(pieces, COUNT);
+    do {
+      const wide = v128.load8x8_s(values);
+      const w = v128.load32_splat(weights);
+      a = weighed(a, w, f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(wide)));
+      b = weighed(b, w, f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(wide)));
+      values += dv;
+      weights += 4;
+      count--;
+    } while (count > 0);
+    pieces += PIECE;
+  } while (pieces < piecesEnd);
   storeContext(out, a, b, meta, left);
 }

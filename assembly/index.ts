@@ -7,6 +7,6 @@ export { gemmI7, gemmI8, gemvI7, gemvI8 } from './linear';
 export { add, mul } from './elementwise';
 export { gelu, geluTanh, relu, silu, softmax } from './activation';
 export { rope, ropeTable } from './rope';
-export { kvAppend, kvFlush } from './kv';
+export { kvAppend, kvErase, kvFlush } from './kv';
 export { attention } from './attention';
 export { l2Normalize, poolMean } from './pool';

@@ -56,14 +56,16 @@ function storeCosSin(angle: f64, cos: usize, sin: usize): void {
   store<f32>(sin, <f32>(quarter >= 2 ? -sinValue : sinValue));
 }
 
-export function ropeTable(out: usize, rows: i32, d: i32, base: f64): void {
+export function ropeTable(out: usize, rows: i32, d: i32, base: f64, first: i32): void {
   const half = d >> 1;
   const logBase = ln64(base);
   const stride = (<usize>d) << 2;
   for (let i = 0; i < half; i++) {
     const frequency = exp64(-((<f64>(2 * i) / <f64>d) * logBase));
     let p = out + ((<usize>i) << 2);
-    for (let row = 0; row < rows; row++, p += stride) storeCosSin(<f64>row * frequency, p, p + ((<usize>half) << 2));
+    for (let row = 0; row < rows; row++, p += stride) {
+      storeCosSin(<f64>(first + row) * frequency, p, p + ((<usize>half) << 2));
+    }
   }
 }
 

@@ -5,7 +5,8 @@
  *
  * Activation buffers of a quantised row block of M rows × K inputs (Kp = K rounded up to 8, G = ceil(K/64)):
  *   q8 i8[M][Kp] · q16 i16[M][Kp] (the same codes widened) · scales f32[M][G] · sums i32[M][G]
- * KV cache of one layer, `slots` a multiple of 8, dk = d rounded up to 4, dv = d rounded up to 8:
+ * KV block of one layer, one region, `slots` a multiple of 8, dk = d rounded up to 4, dv = d rounded up to 8; offsets of
+ * its parts: `kvBlockLayout`. A slot whose K scale is 0 is a hole of that head: attention leaves it out.
  *   k i8[kvHeads][slots/8][dk/4][8 slots][4] · v i8[kvHeads][slots][dv] · kScales, vScales f32[kvHeads][slots]
  */
 export type KernelExports = {
@@ -93,30 +94,43 @@ export type KernelExports = {
   silu(x: number, n: number): void;
   /** Rows of n elements in place: x f32[rows][n] → softmax. Writes x. */
   softmax(x: number, rows: number, n: number): void;
-  /** out f32[rows][d]: cos of d/2 frequencies, then sin. Row r is position r. base is f64. Writes out. */
-  ropeTable(out: number, rows: number, d: number, base: number): void;
+  /** out f32[rows][d]: cos of d/2 frequencies, then sin. Row r is position first + r < 2²⁰. base is f64. Writes out. */
+  ropeTable(out: number, rows: number, d: number, base: number, first: number): void;
   /** Rotates x f32[n][heads · d] in place by table rows positions u32[n]. Writes x. */
   rope(x: number, n: number, heads: number, d: number, table: number, positions: number): void;
   /**
-   * Quantises k and v f32[n][kvHeads · d] per token and head into slots slot0..slot0+n-1 (no wrap: the host splits at the ring's end).
-   * Padding inputs become zero. Writes kCache, kScales, vCache, vScales at those slots only.
+   * Quantises k and v f32[n][kvHeads · d] per token and head into slots slot0..slot0+n-1 of a block (no wrap: the host
+   * splits at the ring's end). Padding inputs become zero. Writes the codes and scales of those slots only.
    */
   kvAppend(
-    k: number, v: number, n: number, kvHeads: number, d: number, slots: number, slot0: number,
-    kCache: number, kScales: number, vCache: number, vScales: number,
-  ): void; // prettier-ignore
+    k: number,
+    v: number,
+    n: number,
+    kvHeads: number,
+    d: number,
+    slots: number,
+    slot0: number,
+    block: number,
+  ): void;
+  /** Slots slot0..slot0+n-1 become holes: their codes and scales, of all heads, become 0. Writes nothing else. */
+  kvErase(n: number, kvHeads: number, d: number, slots: number, slot0: number, block: number): void;
   /** memory.fill(ptr, 0, bytes). */
   kvFlush(ptr: number, bytes: number): void;
   /**
-   * Query rows 0..n-1 of q f32[n][heads · d] against the segment of keys in slots keyFirst..keyFirst+keyCount-1.
-   * Row r stands at index queryFirst + r of the segment. causal 0|1; window ≥ 1 (pass keyCount for no limit).
-   * scratch: `attentionScratchBytes(d, slots)`. Query head h reads KV head floor(h / (heads / kvHeads)). Writes out f32[n][heads · d], scratch.
+   * Query rows 0..n-1 of q f32[n][heads · d] against keys in one or more KV blocks of the same kvHeads, d and slots.
+   * spans u32[spanCount][3] = {block, first slot, count ≥ 1}, at a multiple of 4: the keys are the spans' slots one after
+   * another, keyCount in all; key index = place among them. The result depends on that order alone, not on cuts, slots or
+   * how many rows a call has.
+   * Row r stands at key index p = queryFirst + r < keyCount and sees lo..hi: lo = max(0, p-window+1), hi = causal ? p :
+   * min(keyCount-1, p+window-1); causal 0|1; window ≥ 1 (pass keyCount for no limit).
+   * extras u32[extraCount], ascending key indices (0 with extraCount 0): a row also sees those below its lo and, where not causal, above its hi.
+   * A row's own key must be no hole. Query head h reads KV head floor(h / (heads / kvHeads)).
+   * scratch: `attentionScratchBytes(d, keyCount, extraCount)`. Writes out f32[n][heads · d], scratch.
    */
   attention(
     q: number, n: number, heads: number, kvHeads: number, d: number, slots: number,
-    kCache: number, kScales: number, vCache: number, vScales: number,
-    keyFirst: number, keyCount: number, queryFirst: number, causal: number, window: number,
-    scratch: number, out: number,
+    spans: number, spanCount: number, queryFirst: number, causal: number, window: number,
+    extras: number, extraCount: number, scratch: number, out: number,
   ): void; // prettier-ignore
   /** Mean of n rows of x f32[n][dim] into out f32[dim]. Writes out. */
   poolMean(x: number, n: number, dim: number, out: number): void;
@@ -129,6 +143,35 @@ export type KernelName = Exclude<keyof KernelExports, 'heapBase'>;
 /** Scratch of `gemmI8` and `gemmI7`: the codes of two panels widened to i16, one at work and the next. */
 export const gemmScratchBytes = (k: number): number => 32 * Math.ceil(k / 8) * 8;
 
-/** Scratch of `attention`: widened codes of four query heads, then four score rows of slots + 8. */
-export const attentionScratchBytes = (d: number, slots: number): number =>
-  Math.ceil((4 * Math.ceil(d / 4) * 4 * 2) / 64) * 64 + Math.ceil((4 * (slots + 8) * 4) / 64) * 64;
+/**
+ * Scratch of `attention` with at most `keys` keys, each in a span of its own at worst, and `extras` extra keys: the queries'
+ * widened codes, four score rows, gathered value scales, pieces of 12 bytes, gathered extra keys. Never falls as keys or
+ * extras rise.
+ */
+export const attentionScratchBytes = (d: number, keys: number, extras: number): number => {
+  const dk = roundUp(d, 4);
+  const dv = roundUp(d, 8);
+  const rows = 4 * 4 * (roundUp(extras, 4) + roundUp(keys, 4) + 16);
+  const pieces = roundUp(12 * (keys + 1), 16);
+  const extraKeys = roundUp(extras, 8) * (dk + dv + 8);
+  return roundUp(roundUp(4 * dk * 2, 64) + rows + 4 * roundUp(keys, 4) + pieces + extraKeys, 64);
+};
+
+/** Byte offsets of a KV block's parts; the keys lie at 0. `bytes` is a multiple of 64. */
+export interface KvBlockLayout {
+  readonly v: number;
+  readonly kScales: number;
+  readonly vScales: number;
+  readonly bytes: number;
+}
+
+/** Layout of one layer's KV block; slots a multiple of 8. */
+export function kvBlockLayout(kvHeads: number, slots: number, d: number): KvBlockLayout {
+  const cells = kvHeads * slots;
+  const v = roundUp(cells * roundUp(d, 4), 64);
+  const kScales = v + roundUp(cells * roundUp(d, 8), 64);
+  const vScales = kScales + roundUp(cells * 4, 64);
+  return { v, kScales, vScales, bytes: vScales + roundUp(cells * 4, 64) };
+}
+
+const roundUp = (n: number, multiple: number): number => Math.ceil(n / multiple) * multiple;

@@ -3,7 +3,7 @@ import { exp, f, sum4 } from './math.js';
 
 const { max, min } = Math;
 
-/** K and V of one layer: int8 codes with one scale per slot and head. */
+/** K and V of one layer: int8 codes with one scale per slot and head. A slot whose K scale is 0 is a hole. */
 export interface KvRows {
   readonly heads: number;
   /** Inputs of one head. */
@@ -31,6 +31,39 @@ export function kvAppend(kv: KvRows, k: Float32Array, v: Float32Array, slot0: nu
   }
 }
 
+/** Slots slot0..slot0+n−1 become holes: codes and scales 0. */
+export function kvErase(kv: KvRows, n: number, slot0: number): void {
+  const first = slot0 * kv.heads;
+  const past = (slot0 + n) * kv.heads;
+  for (const codes of [kv.k, kv.v]) codes.fill(0, first * kv.d, past * kv.d);
+  for (const scales of [kv.kScales, kv.vScales]) scales.fill(0, first, past);
+}
+
+/** A copy of slots from..to−1. */
+export function sliceKv(kv: KvRows, from: number, to: number): KvRows {
+  const { heads, d } = kv;
+  const [first, past] = [from * heads, to * heads];
+  return {
+    ...{ heads, d, k: kv.k.slice(first * d, past * d), v: kv.v.slice(first * d, past * d) },
+    ...{ kScales: kv.kScales.slice(first, past), vScales: kv.vScales.slice(first, past) },
+  };
+}
+
+/** The slots of all parts, in order, copied; at least one part, all of the same heads and d. */
+export function concatKv(parts: readonly KvRows[]): KvRows {
+  const { heads, d } = parts[0]!;
+  const whole = kvRows(parts.reduce((slots, part) => slots + part.kScales.length, 0) / heads, heads, d);
+  let first = 0;
+  for (const part of parts) {
+    whole.k.set(part.k, first * d);
+    whole.v.set(part.v, first * d);
+    whole.kScales.set(part.kScales, first);
+    whole.vScales.set(part.vScales, first);
+    first += part.kScales.length;
+  }
+  return whole;
+}
+
 /** Forgets everything. */
 export function kvFlush(kv: KvRows): void {
   for (const part of [kv.k, kv.v, kv.kScales, kv.vScales]) part.fill(0);
@@ -45,6 +78,8 @@ export interface Segment {
   readonly causal: boolean;
   /** Causal: the query and window − 1 keys before it. Bidirectional: |i − j| < window. At least 1. */
   readonly window: number;
+  /** Key indices, ascending, below keyCount: seen by the queries whose window they lie outside of, never the future. */
+  readonly extras?: ArrayLike<number> | undefined;
 }
 
 /** First and last (inclusive) key index that the query at index p of the segment sees. */
@@ -54,41 +89,55 @@ export function visible(p: number, { keyCount, causal, window }: Segment): reado
 
 /**
  * Query rows q f32[n][heads · d] over the segment → f32[n][heads · d].
- * Query head h reads KV head floor(h / (heads / kv.heads)).
+ * Query head h reads KV head floor(h / (heads / kv.heads)). Every row must see a key that is no hole.
  */
 export function attention(q: Float32Array, heads: number, kv: KvRows, segment: Segment): Float32Array {
   const { d } = kv;
+  const { keyFirst, keyCount, causal } = segment;
+  const extras = Array.from(segment.extras ?? []);
   const shared = heads / kv.heads;
   const out = new Float32Array(q.length);
   const codes = new Int8Array(d);
   const perRoot = f(1 / f(Math.sqrt(d)));
-  const score = new Float32Array(segment.keyCount);
-  const e = new Float32Array(segment.keyCount);
+  const e = new Float32Array(keyCount);
+  const extraE = new Float32Array(extras.length);
   for (let row = 0; row * d < q.length; row++) {
     const head = row % heads;
     const kvHead = Math.floor(head / shared);
     const [lo, hi] = visible(segment.queryFirst + Math.floor(row / heads), segment);
     const c = f(quantizeGroup(q.subarray(row * d, (row + 1) * d), codes) * perRoot);
+    const cell = (j: number): number => (keyFirst + j) * kv.heads + kvHead;
+    const score = (j: number): number => {
+      const at = cell(j);
+      const scale = kv.kScales[at]!;
+      return scale === 0 ? -Infinity : f(dot(codes, kv.k, at * d) * f(c * scale));
+    };
 
-    let peak = -Infinity;
-    for (let j = lo; j <= hi; j++) {
-      const at = (segment.keyFirst + j) * kv.heads + kvHead;
-      const s = f(dot(codes, kv.k, at * d) * f(c * kv.kScales[at]!));
-      score[j] = s;
-      peak = max(peak, s);
-    }
-    for (let j = lo; j <= hi; j++) e[j] = exp(f(score[j]! - peak));
-    const z = sum4(e, lo, hi + 1);
+    extras.forEach((j, i) => (extraE[i] = j < lo || (!causal && j > hi) ? score(j) : -Infinity));
+    for (let j = lo; j <= hi; j++) e[j] = score(j);
+    const peak = max(highest(extraE, 0, extras.length), highest(e, lo, hi + 1));
+    for (let i = 0; i < extras.length; i++) extraE[i] = exp(f(extraE[i]! - peak));
+    for (let j = lo; j <= hi; j++) e[j] = exp(f(e[j]! - peak));
+    // Without extras sum4 is +0, and adding it changes nothing.
+    const z = f(sum4(extraE) + sum4(e, lo, hi + 1));
 
     const context = out.subarray(row * d, (row + 1) * d);
-    for (let j = lo; j <= hi; j++) {
-      const at = (segment.keyFirst + j) * kv.heads + kvHead;
-      const weight = f(e[j]! * kv.vScales[at]!);
+    const add = (j: number, ej: number): void => {
+      const at = cell(j);
+      const weight = f(ej * kv.vScales[at]!);
       for (let i = 0; i < d; i++) context[i] = context[i]! + f(weight * kv.v[at * d + i]!);
-    }
+    };
+    extras.forEach((j, i) => add(j, extraE[i]!));
+    for (let j = lo; j <= hi; j++) add(j, e[j]!);
     for (let i = 0; i < d; i++) context[i] = context[i]! / z;
   }
   return out;
+}
+
+function highest(x: Float32Array, from: number, to: number): number {
+  let peak = -Infinity;
+  for (let i = from; i < to; i++) peak = max(peak, x[i]!);
+  return peak;
 }
 
 function dot(q: Int8Array, k: Int8Array, at: number): number {

@@ -2,17 +2,20 @@ import { f } from './math.js';
 
 /** Rotary positions. Logarithm, exponential, sine and cosine are built of f64 + − × ÷: the same bits on every engine. */
 
-/** f32[rows][d]: row p holds cos then sin of p · base^(−2i/d), i < d/2. base ≥ 1, d even. */
-export function ropeTable(rows: number, d: number, base: number): Float32Array {
+/**
+ * f32[rows][d]: row r holds cos then sin of p · base^(−2i/d), i < d/2, of position p = first + r. base ≥ 1, d even.
+ * Positions below 2²⁰.
+ */
+export function ropeTable(rows: number, d: number, base: number, first: number): Float32Array {
   const half = d / 2;
   const lnBase = ln64(base);
   const out = new Float32Array(rows * d);
   for (let i = 0; i < half; i++) {
     const inverse = exp64(-(((2 * i) / d) * lnBase));
-    for (let p = 0; p < rows; p++) {
-      const [sin, cos] = sinCos64(p * inverse);
-      out[p * d + i] = cos;
-      out[p * d + half + i] = sin;
+    for (let r = 0; r < rows; r++) {
+      const [sin, cos] = sinCos64((first + r) * inverse);
+      out[r * d + i] = cos;
+      out[r * d + half + i] = sin;
     }
   }
   return out;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { validateConfig } from '../../src/config.js';
-import { kvRows, visible, type Segment } from '../../src/reference/attention.js';
+import { concatKv, kvRows, sliceKv, visible, type Segment } from '../../src/reference/attention.js';
 import * as ops from '../../src/reference/ops.js';
 import { attend } from '../support/float64.js';
 import { oddDecoder } from '../support/models.js';
@@ -23,19 +23,24 @@ interface Shape {
   readonly d: number;
   readonly causal: boolean;
   readonly window: number;
+  readonly extras?: readonly number[];
+  /** Keys that are erased before the query. */
+  readonly holes?: readonly number[];
 }
 
 function run(shape: Shape, draw: (n: number) => Float32Array) {
-  const { n, heads, kvHeads, d, ...segment } = shape;
+  const { n, heads, kvHeads, d, holes = [], ...segment } = shape;
   const q = draw(n * heads);
   const k = draw(shape.keyCount * kvHeads);
   const v = draw(shape.keyCount * kvHeads);
   const kv = kvRows(shape.keyCount, kvHeads, d);
   ops.kvAppend(kv, k, v, 0);
+  for (const j of holes) ops.kvErase(kv, 1, j);
   const got = ops.attention(q, heads, kv, { ...segment, keyFirst: 0 });
   const sees = (i: number, j: number): boolean => {
     const p = shape.queryFirst + i;
-    return (!shape.causal || j <= p) && Math.abs(p - j) < shape.window;
+    if (holes.includes(j) || (shape.causal && j > p)) return false;
+    return Math.abs(p - j) < shape.window || (shape.extras ?? []).includes(j);
   };
   const expected = attend(
     rowsOf(q, heads * d),
@@ -58,6 +63,15 @@ describe('attention', () => {
     ['window of 5, both ways', { ...square, n: 20, keyCount: 20, d: 25, window: 5 }],
     ['6 heads on 2', { ...square, n: 9, keyCount: 9, d: 10, heads: 6, kvHeads: 2, causal: true }],
     ['one query after 16 keys', { ...square, n: 1, keyCount: 17, queryFirst: 16, d: 16, causal: true }],
+    [
+      'two sinks outside a window of 3',
+      { ...square, n: 9, keyCount: 9, d: 16, causal: true, window: 3, extras: [0, 1] },
+    ],
+    ['extra keys on both sides', { ...square, n: 9, keyCount: 9, d: 16, window: 2, extras: [0, 4, 5, 8] }],
+    [
+      'holes, one an extra key',
+      { ...square, n: 3, keyCount: 12, queryFirst: 9, d: 8, causal: true, window: 6, extras: [0, 1], holes: [1, 5, 8] },
+    ],
     ['the last 4 of 12', { ...square, n: 4, keyCount: 12, queryFirst: 8, d: 16, causal: true }],
   ];
 
@@ -136,6 +150,28 @@ describe('attention', () => {
     expect(at(0)).toEqual(at(6));
   });
 
+  test('keys of equal content weigh the same in the window and as extras; a hole weighs nothing', () => {
+    const kv = kvRows(6, 1, 4);
+    const unit = Float32Array.from({ length: 24 }, (_, i) => (i % 4 === Math.min(3, i >> 2) ? 1 : 0));
+    ops.kvAppend(kv, new Float32Array(24).fill(1), unit, 0);
+    const segment = { ...causal(6, 1), queryFirst: 5, extras: [0, 1, 2] };
+    const seen = (): number[] => [...ops.attention(new Float32Array(4).fill(1), 1, kv, segment)];
+    expect(seen()).toEqual([0.25, 0.25, 0.25, 0.25]);
+    ops.kvErase(kv, 2, 0);
+    expect(seen()).toEqual([0, 0, 0.5, 0.5]);
+  });
+
+  test('slices in a row are the whole, and copies', () => {
+    const kv = kvRows(7, 2, 3);
+    ops.kvAppend(kv, new Rng(1).normals(42), new Rng(2).normals(42), 0);
+    const parts = [sliceKv(kv, 0, 3), sliceKv(kv, 3, 3), sliceKv(kv, 3, 7)];
+    expect(concatKv(parts)).toEqual(kv);
+    expect(parts[2]!.kScales).toEqual(kv.kScales.slice(6));
+    ops.kvErase(parts[2]!, 1, 1);
+    expect(parts[2]!.kScales.indexOf(0)).toBe(2);
+    expect(kv.kScales.includes(0)).toBe(false);
+  });
+
   test('flushing leaves nothing', () => {
     const kv = kvRows(4, 2, 3);
     ops.kvAppend(kv, new Rng(1).normals(24), new Rng(2).normals(24), 0);
@@ -147,7 +183,7 @@ describe('attention', () => {
 
 describe('RoPE', () => {
   const d = 16;
-  const table = ops.ropeTable(64, d, 10000);
+  const table = ops.ropeTable(64, d, 10000, 0);
   const rotated = (x: Float32Array, heads: number, positions: number[], by = table): Float32Array => {
     const y = x.slice();
     ops.rope(y, heads, d, by, positions);
@@ -158,6 +194,11 @@ describe('RoPE', () => {
     const odd = { ...oddDecoder, hidden: 54, headDim: 9 };
     expect(() => validateConfig(odd)).toThrow(expect.objectContaining({ code: 'BadConfig', field: 'config.headDim' }));
     expect(() => validateConfig({ ...oddDecoder, ropeBase: 0 })).toThrow(/config.ropeBase/);
+  });
+
+  test('a table from any position on is the same rows', () => {
+    expect(ops.ropeTable(20, d, 10000, 44)).toEqual(table.slice(44 * d));
+    expect(ops.ropeTable(1, d, 10000, 2 ** 20 - 1)[0]).toBeCloseTo(Math.cos(2 ** 20 - 1), 7);
   });
 
   test('RP1: position 0 changes nothing; turning back gives the vector again', () => {

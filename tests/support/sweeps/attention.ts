@@ -1,46 +1,11 @@
-import { attentionScratchBytes } from '../../../src/kernels/catalogue.js';
-import { kvRows, type KvRows } from '../../../src/reference/attention.js';
+import { attentionScratchBytes, kvBlockLayout } from '../../../src/kernels/catalogue.js';
+import { kvRows } from '../../../src/reference/attention.js';
 import * as reference from '../../../src/reference/ops.js';
-import { poisoned, type GuardArena } from '../arena.js';
-import type { Rng } from '../rng.js';
+import { drawKeys, layOut, spanWords, type KeyShape } from '../spans.js';
+import type { GuardArena } from '../arena.js';
+import { Rng } from '../rng.js';
 import { VALUE_KINDS, difference, values, type ValueKind } from '../values.js';
-import { allKinds, cross, first, sweep } from './sweep.js';
-
-const roundUp = (n: number, multiple: number): number => Math.ceil(n / multiple) * multiple;
-
-/** A layer's KV cache as the kernels hold it; drawing in src/kernels/catalogue.ts. */
-interface KvLayout {
-  readonly k: Int8Array; // [kvHeads][slots/8][dk/4][8 slots][4]
-  readonly v: Int8Array; // [kvHeads][slots][dv]
-  readonly kScales: Float32Array; // [kvHeads][slots]
-  readonly vScales: Float32Array;
-}
-
-/** Lays out slots slot0..slot0+n−1 of the reference's cache; every other slot is poisoned. */
-function layOut(kv: KvRows, slots: number, slot0: number, n: number): KvLayout {
-  const { heads, d } = kv;
-  const dk = roundUp(d, 4);
-  const dv = roundUp(d, 8);
-  const layout = {
-    k: new Int8Array(poisoned(heads * slots * dk).buffer),
-    v: new Int8Array(poisoned(heads * slots * dv).buffer),
-    kScales: new Float32Array(poisoned(heads * slots * 4).buffer),
-    vScales: new Float32Array(poisoned(heads * slots * 4).buffer),
-  };
-  for (let h = 0; h < heads; h++) {
-    for (let slot = slot0; slot < slot0 + n; slot++) {
-      const from = (slot * heads + h) * d;
-      for (let i = 0; i < dk; i++) {
-        const at = (((h * (slots / 8) + (slot >> 3)) * (dk / 4) + (i >> 2)) * 8 + (slot & 7)) * 4 + (i & 3);
-        layout.k[at] = i < d ? kv.k[from + i]! : 0;
-      }
-      for (let i = 0; i < dv; i++) layout.v[(h * slots + slot) * dv + i] = i < d ? kv.v[from + i]! : 0;
-      layout.kScales[h * slots + slot] = kv.kScales[slot * heads + h]!;
-      layout.vScales[h * slots + slot] = kv.vScales[slot * heads + h]!;
-    }
-  }
-  return layout;
-}
+import { allKinds, cross, sweep } from './sweep.js';
 
 interface AppendShape {
   readonly n: number;
@@ -66,42 +31,45 @@ const appendShapes: AppendShape[] = [
 const kvAppend = sweep(appendShapes, (arena, { n, heads, d, slots, slot0, kind }, rng) => {
   const k = values(rng, n * heads * d, kind);
   const v = values(rng, n * heads * d, kind);
-  const empty = layOut(kvRows(slots, heads, d), slots, 0, 0);
   const expected = kvRows(slots, heads, d);
   reference.kvAppend(expected, k, v, slot0);
-  const full = layOut(expected, slots, slot0, n);
-  const at = {
-    ...{ inK: arena.input(k), inV: arena.input(v) },
-    ...{ k: arena.inOut(empty.k), kScales: arena.inOut(empty.kScales) },
-    ...{ v: arena.inOut(empty.v), vScales: arena.inOut(empty.vScales) },
-  };
+  const at = { k: arena.input(k), v: arena.input(v), block: arena.output(kvBlockLayout(heads, slots, d).bytes) };
   return {
-    call: (kernels) => kernels.kvAppend(at.inK, at.inV, n, heads, d, slots, slot0, at.k, at.kScales, at.v, at.vScales),
-    check: () =>
-      first(
-        difference('k', arena.i8(at.k, full.k.length), full.k),
-        difference('kScales', arena.f32(at.kScales, heads * slots), full.kScales),
-        difference('v', arena.i8(at.v, full.v.length), full.v),
-        difference('vScales', arena.f32(at.vScales, heads * slots), full.vScales),
-      ),
+    call: (kernels) => kernels.kvAppend(at.k, at.v, n, heads, d, slots, slot0, at.block),
+    check: () => {
+      const block = layOut(expected, slots, [{ slot: slot0, key: slot0, count: n }]);
+      return difference('block', arena.i8(at.block, block.length), block);
+    },
   };
 });
 
-interface AttentionShape {
-  /** Query rows; query row 0 stands at index queryFirst of keyCount keys, which start at slot keyFirst. */
-  readonly n: number;
-  readonly keyCount: number;
-  readonly queryFirst: number;
-  readonly keyFirst: number;
+const kvErase = sweep(
+  cross({ n: [1, 2, 8, 11], heads: [1, 3], d: [1, 4, 5, 8, 25, 64], slot0: [0, 1, 7, 8, 13] }),
+  (arena, { n, heads, d, slot0 }, rng) => {
+    const slots = 24;
+    const whole = [{ slot: 0, key: 0, count: slots }];
+    const kv = kvRows(slots, heads, d);
+    reference.kvAppend(kv, values(rng, slots * heads * d), values(rng, slots * heads * d), 0);
+    const at = arena.inOut(layOut(kv, slots, whole));
+    return {
+      call: (kernels) => kernels.kvErase(n, heads, d, slots, slot0, at),
+      check: () => {
+        reference.kvErase(kv, n, slot0);
+        const block = layOut(kv, slots, whole);
+        return difference('block', arena.i8(at, block.length), block);
+      },
+    };
+  },
+);
+
+interface AttentionShape extends KeyShape {
+  /** Query rows; query row 0 stands at key index queryFirst. */
   readonly heads: number;
-  readonly kvHeads: number;
-  readonly d: number;
   readonly causal: 0 | 1;
   readonly window: number;
-  readonly kind?: ValueKind;
 }
 
-const base = { queryFirst: 0, keyFirst: 0, heads: 1, kvHeads: 1, d: 16, causal: 0, window: 1e4 } as const;
+const base = { queryFirst: 0, heads: 1, kvHeads: 1, d: 16, causal: 0, window: 1e4 } as const;
 const square = (shape: Partial<AttentionShape> & { n: number }): AttentionShape => ({
   ...base,
   keyCount: shape.n,
@@ -121,11 +89,11 @@ const attentionShapes: AttentionShape[] = [
   // windows
   ...cross({ n: [13, 40], window: [1, 2, 3, 4, 5, 8, 9, 12, 16, 17, 39, 40], causal: [0, 1] as const }).map(square),
   // part of the queries, and segments that begin inside the ring
-  ...cross({ queryFirst: [1, 4, 7, 12], keyFirst: [0, 1, 5, 8, 11], causal: [0, 1] as const, window: [3, 1e4] }).map(
+  ...cross({ queryFirst: [1, 4, 7, 12], lead: [0, 1, 5, 8, 11], causal: [0, 1] as const, window: [3, 1e4] }).map(
     (s) => ({ ...base, n: 5, keyCount: 17, heads: 4, kvHeads: 2, d: 20, ...s }),
   ),
   // one token after a long past, as a decoder takes it
-  ...cross({ keyCount: [1, 2, 7, 8, 9, 64, 65, 200], keyFirst: [0, 3] }).map((s) => ({
+  ...cross({ keyCount: [1, 2, 7, 8, 9, 64, 65, 200], lead: [0, 3] }).map((s) => ({
     ...base,
     ...s,
     n: 1,
@@ -138,38 +106,65 @@ const attentionShapes: AttentionShape[] = [
   ...cross({ kind: VALUE_KINDS, causal: [0, 1] as const }).map((s) =>
     square({ n: 10, heads: 2, kvHeads: 2, d: 32, ...s }),
   ),
+  // keys in several spans of two blocks, extra keys, holes: drawn, each axis alone and all together
+  ...cross({ spans: [2, 3, 4, 5], n: [1, 2, 4, 9], causal: [0, 1] as const }).map((s) => ({
+    ...{ ...base, keyCount: 21, queryFirst: 12, heads: 4, kvHeads: 2, d: 20, window: 7, ...s },
+  })),
+  ...cross({ n: [1, 5, 17], causal: [0, 1] as const }).map((s) => square({ d: 12, spans: s.n, ...s })),
+  ...cross({ extras: [1, 3, 4, 5, 8, 9, 21], n: [1, 3, 9], causal: [0, 1] as const, window: [1, 4] }).map((s) => ({
+    ...{ ...base, keyCount: 21, queryFirst: 11, heads: 2, kvHeads: 1, d: 9, ...s },
+  })),
+  ...cross({ extras: [128], n: [1, 6], causal: [0, 1] as const, spans: [1, 4] }).map((s) => ({
+    ...{ ...base, keyCount: 300, queryFirst: 290, heads: 3, kvHeads: 1, d: 32, window: 40, ...s },
+  })),
+  ...cross({ holes: ['some', 'head', 'past'] as const, n: [1, 4, 9], causal: [0, 1] as const, window: [3, 1e4] }).map(
+    (s) => ({ ...base, keyCount: 23, queryFirst: 12, heads: 4, kvHeads: 2, d: 16, ...s }),
+  ),
+  ...Array.from({ length: 240 }, (_, seed) => drawnShape(new Rng(`attention ${seed}`))),
   square({ n: 130, heads: 2, kvHeads: 2, d: 32 }),
   square({ n: 65, heads: 4, kvHeads: 4, d: 25 }),
 ];
 
-/** Cache of `slots` slots in which only the segment holds data: anything read beside it is poison. */
-function segmentCache(rng: Rng, shape: AttentionShape): { kv: KvRows; layout: KvLayout; slots: number } {
-  const { keyFirst, keyCount, kvHeads, d, kind } = shape;
-  const slots = roundUp(keyFirst + keyCount, 8);
-  const kv = kvRows(slots, kvHeads, d);
-  const count = keyCount * kvHeads * d;
-  reference.kvAppend(kv, values(rng, count, kind), values(rng, count, kind), keyFirst);
-  return { kv, layout: layOut(kv, slots, keyFirst, keyCount), slots };
+/** Anything a session may ask for. */
+function drawnShape(rng: Rng): AttentionShape {
+  const n = rng.u32() & 3 ? rng.int(1, 9) : rng.int(10, 40);
+  const queryFirst = rng.u32() & 3 ? rng.int(0, 60) : 0;
+  const keyCount = queryFirst + n + (rng.u32() & 3 ? 0 : rng.int(0, 12));
+  const kvHeads = rng.int(1, 3);
+  return {
+    ...{ n, keyCount, queryFirst, kvHeads, heads: kvHeads * rng.int(1, 4), d: rng.int(1, 70) },
+    ...{ causal: (rng.u32() & 1) as 0 | 1, window: rng.int(1, keyCount) },
+    ...{ spans: Math.min(keyCount, rng.int(1, 5)), extras: rng.u32() & 1 ? rng.int(1, Math.min(keyCount, 20)) : 0 },
+    ...{ holes: (['none', 'some', 'head', 'past'] as const)[rng.int(0, 3)]!, lead: rng.int(0, 9) },
+  };
 }
 
 const attention = sweep(attentionShapes, (arena: GuardArena, shape, rng) => {
-  const { n, heads, kvHeads, d, keyFirst, keyCount, queryFirst, causal, window, kind } = shape;
-  const { kv, layout, slots } = segmentCache(rng, shape);
+  const { n, heads, kvHeads, d, queryFirst, keyCount, causal, window, kind } = shape;
+  const { kv, slots, blocks, spans, extras } = drawKeys(rng, shape);
   const q = values(rng, n * heads * d, kind);
   const at = {
-    ...{ q: arena.input(q), k: arena.input(layout.k), kScales: arena.input(layout.kScales) },
-    ...{ v: arena.input(layout.v), vScales: arena.input(layout.vScales) },
-    ...{ scratch: arena.output(attentionScratchBytes(d, slots)), out: arena.output(n * heads * d * 4) },
+    ...{
+      q: arena.input(q),
+      spans: arena.input(
+        spanWords(
+          spans,
+          blocks.map((block) => arena.input(block)),
+        ),
+      ),
+    },
+    ...{ extras: extras.length > 0 ? arena.input(Uint32Array.from(extras)) : 0 },
+    ...{ scratch: arena.output(attentionScratchBytes(d, keyCount, extras.length)) },
+    ...{ out: arena.output(n * heads * d * 4) },
   };
-  const cache = [at.k, at.kScales, at.v, at.vScales] as const;
   return {
     call: (kernels) =>
       kernels.attention(
-        ...([at.q, n, heads, kvHeads, d, slots, ...cache] as const),
-        ...([keyFirst, keyCount, queryFirst, causal, window, at.scratch, at.out] as const),
+        ...([at.q, n, heads, kvHeads, d, slots, at.spans, spans.length] as const),
+        ...([queryFirst, causal, window, at.extras, extras.length, at.scratch, at.out] as const),
       ),
     check: () => {
-      const segment = { keyFirst, keyCount, queryFirst, causal: causal === 1, window };
+      const segment = { keyFirst: 0, keyCount, queryFirst, causal: causal === 1, window, extras };
       return difference('out', arena.f32(at.out, q.length), reference.attention(q, heads, kv, segment));
     },
   };
@@ -185,15 +180,16 @@ const kvFlush = sweep(cross({ bytes: [0, 1, 8, 63, 64, 65, 1000] }), (arena, { b
 
 const ropeTable = sweep(
   [
-    ...cross({ rows: [1, 2, 3, 17], d: [2, 4, 6, 8, 10, 16, 32, 64, 128], base: [10000] }),
-    ...cross({ rows: [300], d: [8, 26], base: [1, 2, 500, 10000, 100000, 500000, 1e12] }),
-    { rows: 4096, d: 4, base: 10000 },
+    ...cross({ rows: [1, 2, 3, 17], d: [2, 4, 6, 8, 10, 16, 32, 64, 128], base: [10000], first: [0] }),
+    ...cross({ rows: [300], d: [8, 26], base: [1, 2, 500, 10000, 100000, 500000, 1e12], first: [0] }),
+    ...cross({ rows: [1, 5], d: [6, 64], base: [10000, 500000], first: [1, 299, 4096, 2 ** 20 - 5] }),
+    { rows: 4096, d: 4, base: 10000, first: 0 },
   ],
-  (arena, { rows, d, base }) => {
+  (arena, { rows, d, base, first }) => {
     const at = arena.output(rows * d * 4);
     return {
-      call: (kernels) => kernels.ropeTable(at, rows, d, base),
-      check: () => difference('table', arena.f32(at, rows * d), reference.ropeTable(rows, d, base)),
+      call: (kernels) => kernels.ropeTable(at, rows, d, base, first),
+      check: () => difference('table', arena.f32(at, rows * d), reference.ropeTable(rows, d, base, first)),
     };
   },
 );
@@ -213,7 +209,7 @@ const rope = sweep<RopeShape>(
   (arena, { n, heads, d, kind }, rng) => {
     const rows = 40;
     const x = values(rng, n * heads * d, kind);
-    const table = reference.ropeTable(rows, d, 10000);
+    const table = reference.ropeTable(rows, d, 10000, 0);
     const positions = Uint32Array.from([rows - 1, 0, ...rng.ints(n, 0, rows - 1)].slice(0, n));
     const at = { x: arena.inOut(x), table: arena.input(table), positions: arena.input(positions) };
     return {
@@ -227,4 +223,4 @@ const rope = sweep<RopeShape>(
   },
 );
 
-export const attentionSweeps = { kvAppend, kvFlush, attention, ropeTable, rope };
+export const attentionSweeps = { kvAppend, kvErase, kvFlush, attention, ropeTable, rope };
