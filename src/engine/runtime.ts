@@ -1,6 +1,6 @@
 import type { Arena } from '../arena/arena.js';
 import type { ModelConfig } from '../config.js';
-import type { KernelExports, KernelName } from '../kernels/catalogue.js';
+import { kvBlockLayout, type KernelExports, type KernelName } from '../kernels/catalogue.js';
 import { advanceKvLayerState, flushKvLayerStates, kvLayerStateBytes } from '../packets/kv.js';
 import type { Plan } from '../plan/plan.js';
 import { attendedPairs, type Stats } from './stats.js';
@@ -39,7 +39,7 @@ export class Runtime {
     this.#k = kernels;
     this.#kv = Array.from({ length: config.layers }, (_, layer) => kvBlock(config, plan, layer));
     if (config.positions === 'rope') {
-      kernels.ropeTable(plan.at.rope, plan.context, config.headDim, config.ropeBase);
+      kernels.ropeTable(plan.at.rope, plan.context, config.headDim, config.ropeBase, 0);
     }
   }
 
@@ -148,7 +148,7 @@ export class Runtime {
     const { kvHeads, headDim } = this.config;
     const kv = this.#kv[layer]!;
     this.#count('kvAppend');
-    this.#k.kvAppend(at.k, at.v, rows, kvHeads, headDim, slots, 0, kv.k, kv.kScales, kv.v, kv.vScales);
+    this.#k.kvAppend(at.k, at.v, rows, kvHeads, headDim, slots, 0, kv.block);
     if (this.plan.kvLayers === 1) flushKvLayerStates(this.arena.view, kv.state, slots, 1);
     advanceKvLayerState(this.arena.view, kv.state, slots, rows);
   }
@@ -160,6 +160,7 @@ export class Runtime {
     const kv = this.#kv[layer]!;
     const rowBytes = heads * headDim * 4;
     for (const { first, count } of segments) {
+      this.arena.u32.set([kv.block, first, count], at.spans / 4);
       this.#count('attention');
       this.#attention += 2 * attendedPairs(count, 0, count, causal, window) * heads * headDim;
       this.#k.attention(
@@ -169,15 +170,13 @@ export class Runtime {
         kvHeads,
         headDim,
         slots,
-        kv.k,
-        kv.kScales,
-        kv.v,
-        kv.vScales,
-        first,
-        count,
+        at.spans,
+        1,
         0,
         causal ? 1 : 0,
         window,
+        0,
+        0,
         at.scratch,
         at.ctx + first * rowBytes,
       );
@@ -206,24 +205,17 @@ export class Runtime {
   }
 }
 
-/** Addresses of one layer's K, V, scales and KvLayerState. */
+/** Addresses of one layer's KV block and KvLayerState. */
 interface KvBlock {
   readonly state: number;
-  readonly k: number;
-  readonly v: number;
-  readonly kScales: number;
-  readonly vScales: number;
+  readonly block: number;
 }
 
 /** A decoder's layer has a block of its own; an encoder's layers share one. */
 function kvBlock({ kvHeads, headDim }: ModelConfig, { at, slots, kvLayers }: Plan, layer: number): KvBlock {
   const index = kvLayers === 1 ? 0 : layer;
-  const cells = kvHeads * slots;
   return {
     state: at.kvState + index * kvLayerStateBytes(slots),
-    k: at.kvK + index * cells * Math.ceil(headDim / 4) * 4,
-    v: at.kvV + index * cells * Math.ceil(headDim / 8) * 8,
-    kScales: at.kvKScales + index * cells * 4,
-    vScales: at.kvVScales + index * cells * 4,
+    block: at.kvBlocks + index * kvBlockLayout(kvHeads, slots, headDim).bytes,
   };
 }

@@ -1,7 +1,7 @@
 import type { ModelConfig } from '../config.js';
 import { ALIGN, groupCount, paddedInputs, planWeights, roundUp, type TensorSpec } from '../format/tensors.js';
 import { kvLayerStateBytes } from '../packets/kv.js';
-import { attentionScratchBytes, gemmScratchBytes } from '../kernels/catalogue.js';
+import { attentionScratchBytes, gemmScratchBytes, kvBlockLayout } from '../kernels/catalogue.js';
 
 /**
  * The buffer plan: every region of the one linear memory, as data. A pure function of the config and the
@@ -44,16 +44,14 @@ export interface BufferAddresses {
   readonly sums: number; // i32[rows][groups]
   readonly panel: number; // i16, two panels' codes widened, for GEMM
   readonly scratch: number; // attention scratch
+  readonly spans: number; // u32[1][3], where attention finds its keys
   readonly rope: number; // f32[context][headDim], cos then sin
   readonly out: number; // f32[vocab] or f32[hidden]
   readonly gatePacket: number; // u8[16]
   readonly spikePacket: number; // u8[72]
   readonly witness: number; // u8[64]
   readonly kvState: number; // KvLayerState[kvLayers]
-  readonly kvK: number; // i8[kvLayers][kvHeads][slots][dk]
-  readonly kvV: number; // i8[kvLayers][kvHeads][slots][dv]
-  readonly kvKScales: number; // f32[kvLayers][kvHeads][slots]
-  readonly kvVScales: number; // f32[kvLayers][kvHeads][slots]
+  readonly kvBlocks: number; // one `kvBlockLayout` per layer
 }
 
 export interface Plan {
@@ -113,7 +111,8 @@ export function planArena(config: ModelConfig, context: number): Plan {
     scales: add('buffers.scales', 'f32', rows, groupCount(widest)),
     sums: add('buffers.sums', 'u32', rows, groupCount(widest)),
     panel: add('buffers.panel', 'u16', gemmScratchBytes(widest) / 2),
-    scratch: add('buffers.scratch', 'u8', attentionScratchBytes(headDim, slots)),
+    scratch: add('buffers.scratch', 'u8', attentionScratchBytes(headDim, slots, 0)),
+    spans: add('buffers.spans', 'u32', 1, 3),
     rope: config.positions === 'rope' ? add('buffers.rope', 'f32', context, headDim) : 0,
     out: add('buffers.out', 'f32', config.kind === 'decoder' ? config.vocab : hidden),
     gatePacket: add('packets.gate', 'u8', 16),
@@ -125,10 +124,7 @@ export function planArena(config: ModelConfig, context: number): Plan {
   const kvLayers = config.kind === 'decoder' ? config.layers : 1;
   const kv = {
     kvState: add('kv.state', kvLayerStateBytes(slots) === 8 ? 'u32' : 'u16', kvLayers, 2),
-    kvK: add('kv.k', 'i8', kvLayers, kvHeads, slots, roundUp(headDim, 4)),
-    kvV: add('kv.v', 'i8', kvLayers, kvHeads, slots, roundUp(headDim, 8)),
-    kvKScales: add('kv.kScales', 'f32', kvLayers, kvHeads, slots),
-    kvVScales: add('kv.vScales', 'f32', kvLayers, kvHeads, slots),
+    kvBlocks: add('kv.blocks', 'u8', kvLayers, kvBlockLayout(kvHeads, slots, headDim).bytes),
   };
   return {
     context,

@@ -79,7 +79,8 @@ export function referenceForward(model: ReferenceModel, payload: Uint8Array, cal
   }
   if (!pre) x = norm(x, 'embeddings.norm');
 
-  const turns = config.positions === 'rope' ? ops.ropeTable(Math.max(...positions) + 1, d, config.ropeBase) : undefined;
+  const turns =
+    config.positions === 'rope' ? ops.ropeTable(Math.max(...positions) + 1, d, config.ropeBase, 0) : undefined;
   const everyKey = { keyFirst: 0, keyCount: n, queryFirst: 0, causal: config.causal, window };
 
   for (let layer = 0; layer < layers; layer++) {

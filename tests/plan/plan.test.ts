@@ -36,7 +36,8 @@ describe('arena plan', () => {
     expect(region('buffers.positions')).toEqual([128, 128, 'u32', [32]]);
     expect(region('buffers.x')).toEqual([256, 16384, 'f32', [32, 128]]);
     expect(region('kv.state')?.toString()).toContain('u16,2,2');
-    expect(region('kv.k')?.toString()).toContain('8192,i8,2,4,32,32');
+    // Per layer 4 heads of 32 slots: codes 4096 and 4096 bytes, scales 512 and 512.
+    expect(region('kv.blocks')?.toString()).toContain('18432,u8,2,9216');
   });
 
   test('AR2: a plan holds every tensor of a model whose width is no multiple of 64', () => {
