@@ -48,7 +48,8 @@ export function schedule(spikes: SpikePacket): Schedule {
  */
 export function sparseMask(spikes: SpikePacket, length: number): Uint8Array {
   const mask = new Uint8Array(length);
-  if (isSparse(spikes)) for (const index of spikes.topIdx) if (index < length) mask[index] = 1;
+  // A typed array takes no value beyond its end.
+  if (isSparse(spikes)) for (const index of spikes.topIdx) mask[index] = 1;
   return mask;
 }
 

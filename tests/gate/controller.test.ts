@@ -216,6 +216,8 @@ describe('D2-policy-allow-flags, under any rules', () => {
       }),
       { numRuns: 500 },
     );
+    // Nothing coheres, but the boundary is quiet: E is 0.68, and the gate is sure.
+    expect(judged(g(0, 0, 5, 8192, 3), ENERGY)).toMatchObject({ decision: 'ReduceScope', tier: 1, kvWrites: 0 });
     // Lambda fell from 4000 to 2000: the rules would flush, the energy of 2000 is low.
     const energy = judged(g(2000, 4000, 0, 0, 1), ENERGY);
     expect(energy).toMatchObject({ decision: 'Allow', tier: 0, kvWrites: 0, externalWrites: 0 });
