@@ -16,7 +16,7 @@ export interface GatePolicy {
   readonly partitionsMax: number;
   /** Event rate above which it is a storm, 0..32767. */
   readonly spikeRateQ15Max: number;
-  /** Novelty the spike scheduler asks for, 0..32767; the decision table does not read it. */
+  /** 0..32767; part of upstream's policies, read by nothing: the scheduler's novelty limit is fixed (decisions/0004). */
   readonly spikeNoveltyQ15Min: number;
   /** ReduceScope may still write the KV cache. */
   readonly allowKvWriteWhenUnstable: boolean;
