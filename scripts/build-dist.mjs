@@ -1,6 +1,7 @@
-// Compiles src/ to dist/ as it is published: JavaScript without comments and blanks, and the declarations that an entry's
-// types lead to. `--if-stale`: only when a source is newer than the last build.
-// The compiler writes into a sibling folder that then takes dist/'s place: no stale files, never a half-built dist/.
+// Builds dist/ as it is published: the entries and what they share in a few bundled files, and their declarations in one.
+// The modules as compiled, unbundled, stay in dist.modules/ for the suites and benches that look inside the library.
+// `--if-stale`: only when a source is newer than the last build.
+// Everything is written into sibling folders that then take their place: no stale files, never a half-built dist/.
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
@@ -14,11 +15,14 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { rollTypes } from './roll-types.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
+// One folder below the root like dist/: build/*.wasm is found from both by the same relative URL.
+const modules = join(root, 'dist.modules');
 const stamp = join(dist, '.built');
 const require = createRequire(import.meta.url);
 
@@ -31,83 +35,101 @@ function newest(path) {
 }
 
 function isStale() {
-  if (!existsSync(stamp)) return true;
-  const inputs = ['src', 'tsconfig.json', 'tsconfig.build.json', 'package.json', 'scripts/build-dist.mjs'];
+  if (!existsSync(stamp) || !existsSync(modules)) return true;
+  const inputs = [
+    'src',
+    'tsconfig.json',
+    'tsconfig.build.json',
+    'package.json',
+    'scripts/build-dist.mjs',
+    'scripts/roll-types.mjs',
+  ];
   return Math.max(...inputs.map((path) => newest(join(root, path)))) > statSync(stamp).mtimeMs;
 }
 
-const filesOf = (folder, ending) =>
-  readdirSync(folder, { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.endsWith(ending))
-    .map((file) => join(folder, file));
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+const published = (kind) =>
+  Object.values(manifest.exports).flatMap((entry) => (entry[kind] ? [entry[kind].slice('./dist/'.length)] : []));
 
-/** Names and structure stay, so that a stack trace reads like the source. */
-async function squeezeCode(folder) {
-  const { transform } = await import('esbuild');
-  const squeeze = async (file) => {
-    const { code } = await transform(readFileSync(file, 'utf8'), { format: 'esm', minifyWhitespace: true });
-    writeFileSync(file, code);
-  };
-  await Promise.all(filesOf(folder, '.js').map(squeeze));
-}
+/** Files that keep their paths: what package.json names, and what is found at run time by a URL or its own URL. */
+const ENTRIES = [
+  ...new Set([...published('node'), ...published('default')]),
+  ...Object.values(manifest.bin).map((file) => file.slice('dist/'.length)),
+  'cli/reference-thread.js',
+  'cli/commands/infer.js',
+];
+
+/** Entries whose classes share a name with what they extend: the bundler would number them. */
+const SUBCLASSES = /[/\\](index|core)(\.node)?\.js$/;
 
 /**
- * Keeps the declarations that a public one refers to, however far, and the comments of those that an entry exports
- * from: what an editor shows about the package's own names.
+ * Short names file by file: what a module exports and every method keep theirs, so that a stack trace names them as the
+ * source does. The bundler, which sees what modules share, shortens no name.
  */
-function pruneTypes(folder) {
-  const ts = require('typescript');
-  const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  const entries = Object.values(exports).flatMap(({ types }) =>
-    types ? [join(folder, types.slice('./dist/'.length))] : [],
-  );
-  const targetsOf = (file) =>
-    ts
-      .preProcessFile(readFileSync(file, 'utf8'))
-      .importedFiles.filter(({ fileName }) => fileName.startsWith('.'))
-      .map(({ fileName }) => join(dirname(file), fileName.replace(/\.js$/, '.d.ts')));
+const shorten = {
+  name: 'shorten',
+  setup(build) {
+    build.onLoad({ filter: /\.js$/ }, async ({ path }) => {
+      const { code } = await build.esbuild.transform(readFileSync(path, 'utf8'), {
+        charset: 'utf8',
+        minifyIdentifiers: true,
+        minifySyntax: true,
+        keepNames: SUBCLASSES.test(path),
+      });
+      return { contents: code };
+    });
+  },
+};
 
-  const kept = new Set();
-  const walk = (file) => {
-    if (kept.has(file)) return;
-    kept.add(file);
-    targetsOf(file).forEach(walk);
-  };
-  entries.forEach(walk);
-  const exporting = [...kept].filter((file) => entries.includes(file) || /[/\\]exports\.d\.ts$/.test(file));
-  const documented = new Set([...exporting, ...exporting.flatMap(targetsOf)]);
-  const printer = ts.createPrinter({ removeComments: true });
-  for (const file of filesOf(folder, '.d.ts')) {
-    if (!kept.has(file)) rmSync(file);
-    else if (!documented.has(file)) {
-      const source = ts.createSourceFile(file, readFileSync(file, 'utf8'), ts.ScriptTarget.ES2022);
-      writeFileSync(file, printer.printFile(source));
-    }
-  }
+/** Shared code goes to chunks/, as deep as the folders it comes from: relative URLs in it stay right. */
+async function bundle(from, to) {
+  const esbuild = await import('esbuild');
+  await esbuild.build({
+    entryPoints: ENTRIES.map((file) => join(from, file)),
+    outbase: from,
+    outdir: to,
+    bundle: true,
+    splitting: true,
+    chunkNames: 'chunks/[name]-[hash]',
+    format: 'esm',
+    platform: 'neutral',
+    target: 'es2022',
+    external: ['node:*', ...Object.keys(manifest.dependencies)],
+    charset: 'utf8',
+    minifyWhitespace: true,
+    minifySyntax: true,
+    plugins: [shorten],
+    logLevel: 'error',
+  });
 }
 
 async function build() {
   const started = Date.now();
   const fresh = join(root, `dist.${process.pid}`);
+  const compiled = join(root, `dist.modules.${process.pid}`);
   const old = join(root, `dist.${process.pid}.old`);
+  const replace = (folder, by) => {
+    rmSync(old, { recursive: true, force: true });
+    if (existsSync(folder)) renameSync(folder, old);
+    renameSync(by, folder);
+  };
   try {
-    const args = [require.resolve('typescript/bin/tsc'), '-p', 'tsconfig.build.json', '--outDir', fresh];
+    const args = [require.resolve('typescript/bin/tsc'), '-p', 'tsconfig.build.json', '--outDir', compiled];
     execFileSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
-    await squeezeCode(fresh);
-    pruneTypes(fresh);
-    chmodSync(join(fresh, 'cli/main.js'), 0o755);
+    await bundle(compiled, fresh);
+    rollTypes(compiled, fresh, [...new Set(published('types')), 'exports.d.ts']);
+    chmodSync(join(fresh, manifest.bin.mgt.slice('dist/'.length)), 0o755);
     // Stamped with the time the compiler started: an edit made while it ran still counts as newer.
     writeFileSync(join(fresh, '.built'), '');
     utimesSync(join(fresh, '.built'), started / 1000, started / 1000);
-    if (existsSync(dist)) renameSync(dist, old);
-    renameSync(fresh, dist);
+    replace(modules, compiled);
+    replace(dist, fresh);
     console.error(`dist/ built in ${((Date.now() - started) / 1000).toFixed(1)} s`);
   } catch (error) {
     process.exitCode = error.status || 1;
     if (!error.status) console.error(error);
   } finally {
-    rmSync(fresh, { recursive: true, force: true });
-    rmSync(old, { recursive: true, force: true });
+    for (const folder of [fresh, compiled, old]) rmSync(folder, { recursive: true, force: true });
   }
 }
 

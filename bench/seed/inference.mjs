@@ -1,7 +1,7 @@
 /** Seed's benchmark 4: whole inference, per tier of the gate. */
 import { existsSync } from 'node:fs';
 import { do_not_optimize } from 'mitata';
-import { initModel } from '../../dist/convert/init.js';
+import { initModel } from '../../dist/convert/index.js';
 import { MincutGatedTransformer } from '../../dist/index.node.js';
 import { generator } from '../lib/kernels.mjs';
 import { compare } from '../lib/mitata.mjs';

@@ -1,7 +1,7 @@
 /** Seed's benchmark 1: weights in one arena, scales beside them, against an allocation per array. */
 import { do_not_optimize } from 'mitata';
-import { planWeights } from '../../dist/format/tensors.js';
-import { presetModel } from '../../dist/presets.js';
+import { planWeights } from '../../dist.modules/format/tensors.js';
+import { presetModel } from '../../dist.modules/presets.js';
 import { generator } from '../lib/kernels.mjs';
 import { compare } from '../lib/mitata.mjs';
 

@@ -52,9 +52,9 @@ async function expected(models) {
 }
 
 async function writeTextModel(folder) {
-  const { packPayload } = await import('../../dist/format/pack.js');
-  const { writeModel } = await import('../../dist/format/write.js');
-  const { randomWeights } = await import('../../dist/convert/init.js');
+  const { packPayload } = await import('../../dist.modules/format/pack.js');
+  const { writeModel } = await import('../../dist.modules/format/write.js');
+  const { randomWeights } = await import('../../dist.modules/convert/init.js');
   const { config, seed } = MODELS.find(({ name }) => name === 'encoder-int8');
   const { payload } = packPayload(config, randomWeights(seed));
   const report = { scheme: config.quant, worstTensor: { name: 'none', error: 0 } };

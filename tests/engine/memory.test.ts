@@ -4,7 +4,7 @@ import { expect, test } from '@jest/globals';
 
 /** Runs in its own process over dist/, where nothing but the engine touches the heap. */
 const script = `
-import { initModel } from './dist/convert/init.js';
+import { initModel } from './dist/convert/index.js';
 import { MincutGatedTransformer } from './dist/core.node.js';
 const model = await MincutGatedTransformer.load(await initModel('micro', 1));
 const packets = [{}, { boundaryEdges: 30 }, { lambda: 20 }, { flags: 2 }];

@@ -10,11 +10,11 @@ const [folder, mode, longest = '4096'] = process.argv.slice(2);
 const fileOf = (name) => join(folder, `${name}.mgt`);
 
 async function referenceRows() {
-  const { parseHeader } = await import('../../dist/format/file.js');
-  const { referenceForward } = await import('../../dist/reference/forward.js');
-  const { prepareCall } = await import('../../dist/engine/call.js');
-  const { gateShape } = await import('../../dist/gate/shape.js');
-  const { POLICIES } = await import('../../dist/gate/policy.js');
+  const { parseHeader } = await import('../../dist.modules/format/file.js');
+  const { referenceForward } = await import('../../dist.modules/reference/forward.js');
+  const { prepareCall } = await import('../../dist.modules/engine/call.js');
+  const { gateShape } = await import('../../dist.modules/gate/shape.js');
+  const { POLICIES } = await import('../../dist.modules/gate/policy.js');
   const rows = [];
   for (const { name } of MODELS) {
     const bytes = new Uint8Array(readFileSync(fileOf(name)));
@@ -40,7 +40,7 @@ if (mode === '--reference') {
   report = { relaxed: false, rows: await referenceRows() };
 } else {
   const { MincutGatedTransformer } = await import('../../dist/core.node.js');
-  const { relaxedDotIsExact } = await import('../../dist/kernels/probe.js');
+  const { relaxedDotIsExact } = await import('../../dist.modules/kernels/probe.js');
   const relaxed = relaxedDotIsExact();
   const load = (name, simd) => MincutGatedTransformer.load(fileOf(name), { simd });
   report = { relaxed, rows: await runCases(load, relaxed ? ['plain', 'relaxed'] : ['plain']) };
