@@ -1,7 +1,16 @@
 // Packs the package as npm would publish it and judges the tarball: sizes, contents, publint, attw, and a consumer outside
 // this repository that imports every entry, type-checks against them and runs the command. Needs dist/ built.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -45,6 +54,47 @@ function namedFiles(manifest) {
   return [...new Set(files.map((file) => file.replace(/^\.\//, '')))];
 }
 
+/** Modules that a packed file loads, at once or later; packages by their names. */
+function loads(file, seen = new Set()) {
+  if (seen.has(file)) return seen;
+  seen.add(file);
+  const code = readFileSync(file, 'utf8');
+  for (const [, name] of code.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*["']([^"']+)["']/g)) {
+    if (name.startsWith('.')) loads(join(dirname(file), name), seen);
+    else seen.add(name);
+  }
+  return seen;
+}
+
+/** What bundlers and hosts ask of the code as packed. */
+function checkCode(home, manifest) {
+  const scripts = readdirSync(join(home, 'dist'), { recursive: true, encoding: 'utf8' }).filter((f) =>
+    f.endsWith('.js'),
+  );
+  const wasm = new Map();
+  for (const script of scripts) {
+    const file = join(home, 'dist', script);
+    const code = readFileSync(file, 'utf8');
+    const uses = code.split('import.meta.url').length - 1;
+    const urls = [...code.matchAll(/new URL\("([^"]+)",import\.meta\.url\)/g)].map(([, url]) => url);
+    if (urls.length !== uses) problems.push(`${script}: a URL that is no literal \`new URL("…",import.meta.url)\``);
+    for (const url of urls) {
+      if (!existsSync(join(dirname(file), url))) problems.push(`${script}: no ${url} there`);
+    }
+    wasm.set(file, urls.filter((url) => url.endsWith('.wasm')).length);
+  }
+  for (const [condition, allowed] of [
+    ['default', ['@assemblyscript/loader']],
+    ['node', ['@assemblyscript/loader', 'node:fs/promises']],
+  ]) {
+    const seen = [...loads(join(home, manifest.exports['./core'][condition]))];
+    const others = seen.filter((name) => !name.startsWith(home) && !allowed.includes(name));
+    if (others.length > 0) problems.push(`./core (${condition}) loads ${others.join(', ')}`);
+    const builds = seen.reduce((sum, file) => sum + (wasm.get(file) ?? 0), 0);
+    if (builds !== 2) problems.push(`./core (${condition}) names ${builds} wasm builds, not 2`);
+  }
+}
+
 /** A project that has only the tarball and its dependencies. */
 function consumer(tarball, manifest) {
   const modules = join(work, 'consumer/node_modules');
@@ -59,7 +109,19 @@ function consumer(tarball, manifest) {
   const entries = Object.keys(manifest.exports).filter((key) => key !== './package.json');
   const names = entries.map((key) => manifest.name + key.slice(1));
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
-  writeFileSync(join(folder, 'use.mjs'), names.map((name) => `await import('${name}');`).join('\n'));
+  checkCode(home, manifest);
+  // Entries share what they share, and a class or function goes by the name it is exported under.
+  writeFileSync(
+    join(folder, 'use.mjs'),
+    `const entries = await Promise.all(${JSON.stringify(names)}.map((name) => import(name)));
+const seen = new Map();
+for (const [name, value] of entries.flatMap(Object.entries)) {
+  if (typeof value === 'function' && value.name !== name) throw new Error(name + ' goes by ' + value.name);
+  if (name === 'MincutGatedTransformer') continue; // one per entry: with text, without
+  if (seen.has(name) && seen.get(name) !== value) throw new Error(name + ' is not the same in every entry');
+  seen.set(name, value);
+}`,
+  );
   tool('import of the packed entries', join(folder, 'use.mjs'), [], folder);
 
   const imports = names.map((name, i) => `import * as e${i} from '${name}';`);
