@@ -15,7 +15,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { rollTypes } from './roll-types.mjs';
 
@@ -51,12 +51,11 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const published = (kind) =>
   Object.values(manifest.exports).flatMap((entry) => (entry[kind] ? [entry[kind].slice('./dist/'.length)] : []));
 
-/** Files that keep their paths: what package.json names, and what is found at run time by a URL or its own URL. */
+/** Files that keep their paths: what package.json names, and the worker. */
 const ENTRIES = [
   ...new Set([...published('node'), ...published('default')]),
   ...Object.values(manifest.bin).map((file) => file.slice('dist/'.length)),
   'cli/reference-thread.js',
-  'cli/commands/infer.js',
 ];
 
 /** Entries whose classes share a name with what they extend: the bundler would number them. */
@@ -66,22 +65,31 @@ const SUBCLASSES = /[/\\](index|core)(\.node)?\.js$/;
  * Short names file by file: what a module exports and every method keep theirs, so that a stack trace names them as the
  * source does. The bundler, which sees what modules share, shortens no name.
  */
-const shorten = {
+const shorten = (from) => ({
   name: 'shorten',
   setup(build) {
     build.onLoad({ filter: /\.js$/ }, async ({ path }) => {
-      const { code } = await build.esbuild.transform(readFileSync(path, 'utf8'), {
+      const source = readFileSync(path, 'utf8');
+      const isEntry = ENTRIES.some((file) => join(from, file) === path);
+      const moved = (url) => relative(join(from, 'chunks'), join(dirname(path), url)).replaceAll('\\', '/');
+      const code = isEntry
+        ? source
+        : source.replace(
+            /new URL\('([^']+)', import\.meta\.url\)/g,
+            (_, url) => `new URL('${moved(url)}', import.meta.url)`,
+          );
+      const { code: contents } = await build.esbuild.transform(code, {
         charset: 'utf8',
         minifyIdentifiers: true,
         minifySyntax: true,
         keepNames: SUBCLASSES.test(path),
       });
-      return { contents: code };
+      return { contents };
     });
   },
-};
+});
 
-/** Shared code goes to chunks/, as deep as the folders it comes from: relative URLs in it stay right. */
+/** All but the entries goes to chunks/; `shorten` moves the relative URLs with it. */
 async function bundle(from, to) {
   const esbuild = await import('esbuild');
   await esbuild.build({
@@ -98,7 +106,7 @@ async function bundle(from, to) {
     charset: 'utf8',
     minifyWhitespace: true,
     minifySyntax: true,
-    plugins: [shorten],
+    plugins: [shorten(from)],
     logLevel: 'error',
   });
 }

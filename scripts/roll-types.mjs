@@ -8,10 +8,16 @@ const require = createRequire(import.meta.url);
 const ts = require('typescript');
 const ROLLED = 'types';
 
-/** Class members that only the package's own code may use: their types would drag in the engine's insides. */
+const isProtected = ({ modifiers }) => modifiers?.some(({ kind }) => kind === ts.SyntaxKind.ProtectedKeyword) ?? false;
+
+/**
+ * Class members that only the package's own code may use: their types would drag in the engine's insides. Of a
+ * constructor documented as not for callers, or protected, stays that there is one.
+ */
 const isInternal = (member) =>
   (ts.isPropertyDeclaration(member) && member.name.getText() === 'platform') ||
-  (ts.isConstructorDeclaration(member) && member.modifiers?.some((m) => m.kind === ts.SyntaxKind.ProtectedKeyword));
+  (ts.isConstructorDeclaration(member) &&
+    (isProtected(member) || member.jsDoc?.some(({ comment }) => String(comment).startsWith('Not for callers'))));
 
 /** Replaces `[start, end, text]` spans of a text. */
 function splice(text, spans) {
@@ -23,7 +29,9 @@ function hideInternals(file) {
   const source = ts.createSourceFile(file, readFileSync(file, 'utf8'), ts.ScriptTarget.ES2022, true);
   const spans = source.statements.filter(ts.isClassDeclaration).flatMap(({ members }) =>
     members.filter(isInternal).map((member) => {
-      const by = ts.isConstructorDeclaration(member) ? '\n    protected constructor();' : '';
+      const by = !ts.isConstructorDeclaration(member)
+        ? ''
+        : `\n    ${isProtected(member) ? 'protected' : 'private'} constructor();`;
       return [member.getFullStart(), member.getEnd(), by];
     }),
   );
