@@ -72,7 +72,6 @@ export type Activation = (typeof ACTIVATIONS)[number];
 export type Pooling = (typeof POOLINGS)[number];
 export type Quant = (typeof QUANTS)[number];
 
-const U16 = 65535;
 /** Largest value of any one dimension: keeps every product of two exact in f64 and panels in 32-bit addresses. */
 const MAX_DIM = 2 ** 24;
 
@@ -114,7 +113,7 @@ export function validateConfig(value: unknown, code: ErrorCode = 'BadConfig'): M
   c.quant = checkOneOf('config.quant', raw.quant, QUANTS, code);
   c.normEps = checkReal('config.normEps', raw.normEps, 0, 1, code);
   c.ropeBase = checkReal('config.ropeBase', raw.ropeBase, 0, 1e12, code);
-  if (raw.tiers !== undefined) c.tiers = validateTiers(raw.tiers, code);
+  if (raw.tiers !== undefined) c.tiers = readTiers('config.tiers', raw.tiers, {}, code);
   const config = c as unknown as ModelConfig;
 
   const { hidden, heads, kvHeads, headDim } = config;
@@ -136,29 +135,42 @@ export function validateConfig(value: unknown, code: ErrorCode = 'BadConfig'): M
   }
   if (config.kind === 'encoder' && config.tiedHead)
     throw new MgtError(code, 'config.tiedHead', 'false for an encoder', true);
-  const tiers = config.tiers;
-  if (tiers) {
-    // The seed's ordered checks (config.rs): windows inside the sequence, degraded shapes inside the normal ones.
-    checkInteger('config.tiers.windowNormal', tiers.windowNormal, 1, config.context, code);
-    checkInteger('config.tiers.windowDegraded', tiers.windowDegraded, 1, tiers.windowNormal, code);
-    checkInteger('config.tiers.layersDegraded', tiers.layersDegraded, 1, config.layers, code);
-    checkInteger('config.tiers.seqLenDegraded', tiers.seqLenDegraded, 1, config.context, code);
-    checkInteger('config.tiers.seqLenSafe', tiers.seqLenSafe, 1, tiers.seqLenDegraded, code);
-  }
+  if (config.tiers) checkTierOrder('config.tiers', config.tiers, config.layers, config.context, code);
   return config;
 }
 
-function validateTiers(value: unknown, code: ErrorCode): TierShapes {
+/** Tier shapes with `missing` for what is not given. */
+function readTiers(field: string, value: unknown, missing: Partial<TierShapes>, code: ErrorCode): TierShapes {
   const numbers = ['windowNormal', 'windowDegraded', 'layersDegraded', 'seqLenDegraded', 'seqLenSafe'] as const;
   const flags = ['enableKvCache', 'enableExternalWrites'] as const;
-  const raw = checkKeys('config.tiers', value, [...numbers, ...flags], code);
+  const raw = checkKeys(field, value, [...numbers, ...flags], code);
   const tiers: Record<string, unknown> = {};
-  for (const key of numbers) tiers[key] = checkInteger(`config.tiers.${key}`, raw[key], 1, U16, code);
+  for (const key of numbers) tiers[key] = checkInteger(`${field}.${key}`, raw[key] ?? missing[key], 1, MAX_DIM, code);
   for (const key of flags) {
-    if (typeof raw[key] !== 'boolean') throw new MgtError(code, `config.tiers.${key}`, 'true or false', raw[key]);
-    tiers[key] = raw[key];
+    const given = raw[key] ?? missing[key];
+    if (typeof given !== 'boolean') throw new MgtError(code, `${field}.${key}`, 'true or false', given);
+    tiers[key] = given;
   }
   return tiers as unknown as TierShapes;
+}
+
+/** The seed's ordered checks (config.rs): windows inside the sequence, degraded shapes inside the normal ones. */
+function checkTierOrder(field: string, t: TierShapes, layers: number, context: number, code: ErrorCode): void {
+  checkInteger(`${field}.windowNormal`, t.windowNormal, 1, context, code);
+  checkInteger(`${field}.windowDegraded`, t.windowDegraded, 1, t.windowNormal, code);
+  checkInteger(`${field}.layersDegraded`, t.layersDegraded, 1, layers, code);
+  checkInteger(`${field}.seqLenDegraded`, t.seqLenDegraded, 1, context, code);
+  checkInteger(`${field}.seqLenSafe`, t.seqLenSafe, 1, t.seqLenDegraded, code);
+}
+
+/**
+ * The tier shapes of a model loaded with `context` tokens, some of them replaced by the caller.
+ * @throws MgtError `BadConfig` naming `tiers.<field>`: unknown, wrong type, out of range, out of order
+ */
+export function overrideTiers(config: ModelConfig, context: number, value: unknown): TierShapes {
+  const tiers = readTiers('tiers', value, tierShapes(config, context), 'BadConfig');
+  checkTierOrder('tiers', tiers, config.layers, context, 'BadConfig');
+  return tiers;
 }
 
 function checkReal(field: string, value: unknown, min: number, max: number, code: ErrorCode): number {
@@ -167,19 +179,19 @@ function checkReal(field: string, value: unknown, min: number, max: number, code
 }
 
 /**
- * Tier shapes of a model: its own, or those of an imported model, whose tier 0 is the model itself —
- * tier 1 half the layers and context, a quarter of it as window; tier 2 one layer, an eighth of the context.
+ * Tier shapes of a model loaded with `context` tokens: its own cut to that context, or those of an imported model, whose tier 0 is the
+ * model itself — tier 1 half the layers and context, a quarter of it as window; tier 2 one layer, an eighth of the context.
  */
 export function tierShapes(config: ModelConfig, context: number): TierShapes {
-  if (config.tiers) return config.tiers;
-  const seqLenDegraded = Math.max(1, context >> 1);
+  const own = config.tiers;
+  const within = (tokens: number): number => Math.max(1, Math.min(tokens, context));
   return {
-    windowNormal: context,
-    windowDegraded: Math.min(context, Math.max(4, context >> 2)),
-    layersDegraded: Math.ceil(config.layers / 2),
-    seqLenDegraded,
-    seqLenSafe: Math.max(1, context >> 3),
-    enableKvCache: true,
-    enableExternalWrites: true,
+    windowNormal: within(own?.windowNormal ?? context),
+    windowDegraded: within(own?.windowDegraded ?? Math.max(4, context >> 2)),
+    layersDegraded: own?.layersDegraded ?? Math.ceil(config.layers / 2),
+    seqLenDegraded: within(own?.seqLenDegraded ?? context >> 1),
+    seqLenSafe: within(own?.seqLenSafe ?? context >> 3),
+    enableKvCache: own?.enableKvCache ?? true,
+    enableExternalWrites: own?.enableExternalWrites ?? true,
   };
 }

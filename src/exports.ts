@@ -1,13 +1,22 @@
 /** What every entry exports beside the class itself. */
 export { MgtError, type ErrorCode } from './errors.js';
-export type { ModelConfig } from './config.js';
+export type { ModelConfig, TierShapes } from './config.js';
 export type { InferInput } from './engine/call.js';
 export type { EmbedOptions } from './engine/embed.js';
 export type { ModelSource } from './engine/load.js';
-export type { InferResult, LoadOptions, ModelInfo } from './engine/model.js';
+export type { Commit } from './engine/commit.js';
+export type { LoadOptions, ModelInfo } from './engine/model.js';
+export type { KvFill, LayerOrder, SessionOptions } from './engine/options.js';
 export type { Progress } from './engine/progress.js';
+export type { RecordedCall, Recorder, Settings } from './engine/record.js';
+export type { InferResult } from './engine/run.js';
+export type { Session } from './engine/session.js';
 export type { Macs, Stats } from './engine/stats.js';
+export type { EnergyConfig } from './gate/energy.js';
 export { POLICIES, type GatePolicy, type PolicyName } from './gate/policy.js';
+export { signatureOf } from './gate/scheduler.js';
+export { Trace, type Trend } from './gate/trace.js';
+export type { UpstreamStats } from './gate/upstream.js';
 export type { GatePacket } from './packets/gate.js';
 export type { Decision, Reason } from './packets/fields.js';
 export type { SpikePacket, SpikePacketInput } from './packets/spike.js';

@@ -8,10 +8,11 @@ import { parseModule, reach, readModules } from './support/modules.js';
  * listed is an error; `type` targets are types only. An oracle shares no arithmetic with what it judges, the gate
  * knows packets and no memory, kernels know addresses and no regions.
  */
-const LEAVES = ['errors', 'check', 'round', 'config', 'checksum', 'presets'];
+const LEAVES = ['errors', 'check', 'round', 'config', 'checksum', 'presets', 'random'];
 const TABLE: Record<string, { value: string[]; type?: string[] }> = {
   errors: { value: [] },
   round: { value: [] },
+  random: { value: [] },
   checksum: { value: [] },
   check: { value: ['errors'] },
   config: { value: ['errors', 'check'] },
@@ -25,6 +26,7 @@ const TABLE: Record<string, { value: string[]; type?: string[] }> = {
   platform: { value: ['errors', 'arena', 'node:'] },
   engine: { value: [...LEAVES, 'format', 'packets', 'plan', 'arena', 'kernels', 'gate', 'platform'] },
   reference: { value: [...LEAVES, 'format'] },
+  log: { value: [...LEAVES, 'format', 'packets', 'gate'], type: ['engine'] },
   text: { value: [...LEAVES, '@huggingface/tokenizers'], type: ['platform'] },
   convert: { value: [...LEAVES, 'format', 'text', 'engine', 'reference', 'platform', 'core.node', 'node:'] },
   exports: { value: ['errors', 'gate', 'packets'], type: ['config', 'engine'] },
@@ -41,6 +43,7 @@ const TABLE: Record<string, { value: string[]; type?: string[] }> = {
       'gate',
       'packets',
       'reference',
+      'log',
       'convert',
       'text',
       'platform',

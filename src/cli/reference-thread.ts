@@ -1,28 +1,20 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import type { InferInput } from '../engine/call.js';
-import type { InferResult } from '../engine/model.js';
 import { MgtError } from '../errors.js';
-import { readModel } from './model.js';
-import { inferReference } from './reference.js';
+import type { CallAnswer, CallJob } from './calls.js';
+import { answerJob } from './reference.js';
 
 /** The worker behind `--engine reference`: computes while the main thread stays free for Ctrl-C. */
 
-export interface Job {
-  readonly path: string;
-  readonly input: InferInput;
-}
+/** An answer, or a typed error as its fields: classes do not cross threads. */
+export type Reply =
+  { readonly answer: CallAnswer } | { readonly error: Pick<MgtError, 'code' | 'field' | 'expected' | 'got'> };
 
-/** A result, or a typed error as its fields: classes do not cross threads. */
-export type Answer =
-  { readonly result: InferResult } | { readonly error: Pick<MgtError, 'code' | 'field' | 'expected' | 'got'> };
-
-const { path, input } = workerData as Job;
-let answer: Answer;
+let reply: Reply;
 try {
-  answer = { result: inferReference(await readModel(path), input) };
+  reply = { answer: await answerJob(workerData as CallJob) };
 } catch (error) {
   if (!(error instanceof MgtError)) throw error;
   const { code, field, expected, got } = error;
-  answer = { error: { code, field, expected, got } };
+  reply = { error: { code, field, expected, got } };
 }
-parentPort!.postMessage(answer);
+parentPort!.postMessage(reply);

@@ -1,52 +1,145 @@
-import type { ModelConfig } from '../config.js';
-import { prepareCall, type Call, type InferInput } from '../engine/call.js';
-import type { InferResult } from '../engine/model.js';
+import { checkInteger } from '../check.js';
+import { overrideTiers, type ModelConfig, type TierShapes } from '../config.js';
+import { NO_PAST, prepareCall, type Call, type CallRules, type InferInput, type Past } from '../engine/call.js';
+import { settingsOf } from '../engine/loaded.js';
+import { runOptions, sessionOptions, type RunOptions } from '../engine/options.js';
+import { recordOf, type RecordedCall } from '../engine/record.js';
+import type { InferResult } from '../engine/run.js';
 import { attendedPairs, type Macs } from '../engine/stats.js';
-import { judge } from '../gate/controller.js';
+import { decodeSnapshot, encodeSnapshot, type SessionState } from '../format/snapshot.js';
+import { validateEnergy } from '../gate/energy.js';
 import { choosePolicy } from '../gate/policy.js';
 import { gateShape } from '../gate/shape.js';
+import { upstreamStats } from '../gate/upstream.js';
 import { witnessOf } from '../gate/witness.js';
 import { referenceForward } from '../reference/forward.js';
-import type { CheckedModel } from './model.js';
+import { emptySession, extended, flushed, pastOf } from '../reference/session.js';
+import type { CallAnswer, CallJob } from './calls.js';
+import { readModel, type CheckedModel } from './model.js';
+import { checkSame, type CallSetup } from './setup.js';
+
+/** A result, the call it answers, and the session after it where there was one. */
+export interface ReferenceAnswer {
+  readonly result: InferResult;
+  readonly call: Call;
+  readonly state: SessionState | undefined;
+}
+
+/** Runs a call of the command line on the reference. */
+export async function answerJob({ path, setup, input, session: given }: CallJob): Promise<CallAnswer> {
+  const model = await readModel(path);
+  const { config, sha256 } = model.file;
+  const { rules, run, tiers } = referenceRules(config, setup);
+  const context = rules.shape.seqLen;
+  const owner = { config, sha256, context };
+  const { seed } = sessionOptions(setup.seed === undefined ? {} : { seed: setup.seed }, run, config, context);
+  const before =
+    given === undefined
+      ? undefined
+      : given === 'new'
+        ? emptySession(config, { ...run, seed })
+        : decodeSnapshot(given, owner);
+  if (before) checkSame(setup, before);
+  const { result, call, state } = inferReference(model, rules, before ?? run, before, input);
+  const modelHash = Buffer.from(sha256).toString('hex');
+  const settings = settingsOf(rules, before ?? run, tiers, before?.seed ?? 0);
+  const recorded: RecordedCall = {
+    ...recordOf(modelHash, settings, call, result),
+    session: before ? 0 : null,
+    from: before ? 'start' : 'none',
+  };
+  return { result, recorded, session: state && encodeSnapshot(state, owner) };
+}
+
+/** What `MincutGatedTransformer.load` makes of the same options. @throws MgtError as it does */
+export function referenceRules(
+  config: ModelConfig,
+  setup: CallSetup,
+): { rules: CallRules; run: RunOptions; tiers: TierShapes | null } {
+  const context = checkInteger('context', setup.context ?? config.context, 1, config.context);
+  const chosen = choosePolicy(setup.policy);
+  const energy = setup.energy ? validateEnergy(true) : undefined;
+  const tiers = setup.tiers === undefined ? undefined : overrideTiers(config, context, setup.tiers);
+  const shape = gateShape(config, context, tiers);
+  const rules = { config, shape, gate: { ...chosen, energy, scheduler: setup.scheduler ?? false } };
+  return { rules, run: runOptions(setup, config, context), tiers: tiers ?? null };
+}
 
 /**
- * The same call as `MincutGatedTransformer.infer`, computed by the plain TypeScript reference: same validation,
- * same gate, same witness, same bits. Needs no WebAssembly and is slow.
+ * The same call as `infer` of a model or session, computed by the plain TypeScript reference: same validation, same gate, same
+ * witness, same bits. Needs no WebAssembly and is slow.
  */
-export function inferReference({ file, payload }: CheckedModel, input: InferInput): InferResult {
-  const { config } = file;
-  const shape = gateShape(config, config.context);
-  const chosen = choosePolicy(undefined);
-  const call = prepareCall(config, shape, chosen.policy, input);
-  const { layers, window, tokens, positions } = call;
-  const { values, kernelCalls } = referenceForward(file, payload, { tokens, positions, layers, window });
+export function inferReference(
+  { file, payload }: CheckedModel,
+  rules: CallRules,
+  run: RunOptions,
+  before: SessionState | undefined,
+  input: InferInput,
+): ReferenceAnswer {
+  const { config, shape } = rules;
+  const decoder = config.kind === 'decoder';
+  const call = prepareCall(rules, run, before && decoder ? pastSeen(before) : NO_PAST, input);
+  let state = before && call.flush ? flushed(config, before) : before;
+
+  const cached = call.verdict.skip === 1 && call.signature !== undefined && call.signature === state?.cached?.signature;
+  const { values, kept, kernelCalls } = cached
+    ? { values: state!.cached!.output, kept: [], kernelCalls: {} as Record<string, number> }
+    : referenceForward(file, payload, {
+        ...call,
+        past: state && decoder && call.verdict.skip === 0 ? pastOf(config, state) : undefined,
+        fill: state && decoder && call.write ? run.kvFill : undefined,
+      });
+  if (state && call.write) {
+    if (decoder) state = extended(config, state, shape.seqLen, call.given.length, call.positions, kept);
+    if (call.signature !== undefined) state = { ...state, cached: { signature: call.signature, output: values } };
+  }
+
+  // One attention call a layer, counted where it ran.
+  const layersExecuted = kernelCalls.attention ?? 0;
+  const filled = kept.length > 0 && run.kvFill === 'propagate' ? config.layers - call.layers : 0;
   const stats = {
-    // One attention call a layer, counted where it ran.
-    layersExecuted: kernelCalls.attention ?? 0,
-    macs: macsOf(config, call),
+    layersExecuted,
+    macs: cached ? NO_MACS : macsOf(config, call, call.flush ? 0 : (before?.positions.length ?? 0), filled),
     kernelCalls,
     build: 'reference' as const,
     relaxedDot: 0,
+    cached: cached ? (1 as const) : (0 as const),
+    upstream: upstreamStats(config, call.verdict, layersExecuted),
   };
-  const verdict = judge(call.gate, call.spikes, { ...chosen, scheduler: false }, shape);
-  const witness = witnessOf(call.gate, verdict, stats.layersExecuted, chosen.policyId);
-  return config.kind === 'encoder'
-    ? { kind: 'embedding', embedding: values, witness, stats }
-    : { kind: 'logits', logits: values, witness, stats };
+  const witness = witnessOf(call.gate, call.verdict, layersExecuted, rules.gate.policyId);
+  const result: InferResult = decoder
+    ? { kind: 'logits', logits: values, witness, stats }
+    : { kind: 'embedding', embedding: values, witness, stats };
+  return { result, call, state };
 }
 
-/** Multiply-accumulates of a call in closed form, unpadded; the wasm engine counts its own as it runs. */
+const pastSeen = (state: SessionState): Past => ({
+  stored: state.positions.length,
+  position: state.position,
+  indexOf: (position) => state.positions.indexOf(position),
+});
+
+const NO_MACS: Macs = { linear: 0, attention: 0, head: 0, gate: 0 };
+
+/**
+ * Multiply-accumulates of a call in closed form, unpadded; the wasm engine counts its own as it runs.
+ * @param stored tokens before the call's own
+ * @param filled skipped layers whose K and V are projected
+ */
 export function macsOf(
   config: ModelConfig,
-  { layers, window, tokens }: Pick<Call, 'layers' | 'window' | 'tokens'>,
+  { layers, window, tokens, extras }: Pick<Call, 'layers' | 'window' | 'tokens' | 'extras'>,
+  stored = 0,
+  filled = 0,
 ): Macs {
   const { hidden, heads, kvHeads, headDim, ffn, gatedFfn, causal, vocab } = config;
   const rows = tokens.length;
-  const attentionMaps = hidden * headDim * (2 * heads + 2 * kvHeads);
-  const ffnMaps = hidden * ffn * (gatedFfn ? 3 : 2);
+  const keyMaps = hidden * headDim * 2 * kvHeads;
+  const perLayer = keyMaps + hidden * headDim * 2 * heads + hidden * ffn * (gatedFfn ? 3 : 2);
+  const pairs = attendedPairs(rows, stored, stored + rows, causal, window, extras);
   return {
-    linear: layers * rows * (attentionMaps + ffnMaps),
-    attention: layers * 2 * attendedPairs(rows, 0, rows, causal, window) * heads * headDim,
+    linear: rows * (layers * perLayer + filled * keyMaps),
+    attention: layers * 2 * pairs * heads * headDim,
     head: config.kind === 'decoder' ? vocab * hidden : 0,
     gate: 0,
   };

@@ -1,4 +1,5 @@
 import type { CommandSpec, OptionSpec, Parsed } from './args.js';
+import { CALL_OPTIONS } from './setup.js';
 
 /** Every command as data, and where its code lies: loaded only when the command runs. */
 
@@ -29,6 +30,13 @@ const QUANT: OptionSpec = {
   value: 'int8|int7',
   choices: ['int8', 'int7'],
   help: 'weight codes: int8 (default, more accurate) or int7 (fits relaxed SIMD)',
+};
+
+const SIMD: OptionSpec = {
+  name: 'simd',
+  value: 'auto|plain|relaxed',
+  choices: ['auto', 'plain', 'relaxed'],
+  help: 'build of the wasm engine; auto (default) takes relaxed where a probe allows it',
 };
 
 export const COMMANDS: readonly Command[] = [
@@ -79,32 +87,37 @@ export const COMMANDS: readonly Command[] = [
     operands: [FILE],
     options: [
       { name: 'tokens', value: '1,2,3', required: true, help: 'token ids, separated by commas' },
-      {
-        name: 'gate',
-        value: 'JSON',
-        help: 'gate packet, e.g. {"lambda":60,"lambdaPrev":100}; default: the neutral one',
-      },
-      { name: 'spikes', value: 'JSON', help: 'spike packet, e.g. {"fired":1,"rateQ15":9000}; default: none' },
+      ...CALL_OPTIONS,
+      { name: 'session', value: 'FILE', help: 'a session to go on with and to write back; made if missing' },
+      { name: 'log', value: 'FILE', help: 'append the call to a hash-chained log (.bin: binary, else JSON lines)' },
       {
         name: 'engine',
         value: 'wasm|reference',
         choices: ['wasm', 'reference'],
         help: 'wasm (default), or plain TypeScript with the same bits (slow; runs under node --jitless)',
       },
-      {
-        name: 'simd',
-        value: 'auto|plain|relaxed',
-        choices: ['auto', 'plain', 'relaxed'],
-        help: 'build of the wasm engine; auto (default) takes relaxed where a probe allows it',
-      },
+      SIMD,
       { name: 'out', value: 'RAW', help: 'write the output here as raw little-endian f32 instead of printing it' },
       JSON_FLAG,
     ],
     examples: [
       'mgt infer micro.mgt --tokens 1,2,3 --json',
       `mgt infer micro.mgt --tokens 1,2,3 --gate '{"lambda":20}'`,
+      'mgt infer micro.mgt --tokens 4,5 --session talk.mgts --log calls.jsonl',
     ],
     load: () => import('./commands/infer.js'),
+  },
+  {
+    name: 'replay',
+    summary: "run a log's calls again and verify every output and witness",
+    operands: [{ name: 'LOG', required: true, help: 'a log written by --log' }],
+    options: [
+      { name: 'model', value: 'FILE', required: true, help: 'the model file the calls were made with' },
+      SIMD,
+      JSON_FLAG,
+    ],
+    examples: ['mgt replay calls.jsonl --model micro.mgt'],
+    load: () => import('./commands/replay.js'),
   },
   {
     name: 'init',

@@ -4,7 +4,7 @@ import { packPayload, type TensorValues } from '../format/pack.js';
 import type { TensorSpec } from '../format/tensors.js';
 import { writeModel } from '../format/write.js';
 import { presetModel } from '../presets.js';
-import { Random } from './random.js';
+import { Random } from '../random.js';
 
 /**
  * A seeded random model of a preset: real layers with meaningless weights, for tests and benches.

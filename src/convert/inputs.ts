@@ -1,6 +1,6 @@
 import type { BertModel } from './bert.js';
 import type { SourceModel } from './huggingface.js';
-import { Random } from './random.js';
+import { Random } from '../random.js';
 import { ACCURACY_TEXTS, CALIBRATION_TEXTS } from './texts.js';
 
 /** Token ids the converter runs, one list per sequence. */

@@ -1,12 +1,11 @@
+import { checkInteger, checkKeys } from '../check.js';
 import type { ModelConfig } from '../config.js';
 import { MgtError } from '../errors.js';
-import { decide } from '../gate/decide.js';
-import type { GatePolicy } from '../gate/policy.js';
+import { judge, type GateRules, type Verdict } from '../gate/controller.js';
 import type { GateShape } from '../gate/shape.js';
 import { parseGatePacket, type GatePacket } from '../packets/gate.js';
-import { parseSpikePacket, type SpikePacket, type SpikePacketInput } from '../packets/spike.js';
-import type { TierDecision } from '../packets/tier.js';
-import { checkKeys } from '../check.js';
+import { parseSpikePacket, SPIKE_FLAGS, type SpikePacket, type SpikePacketInput } from '../packets/spike.js';
+import type { RunOptions } from './options.js';
 
 /** What one `infer` is asked: untrusted, straight from the caller. */
 export interface InferInput {
@@ -16,42 +15,97 @@ export interface InferInput {
   readonly gate?: Partial<GatePacket> | undefined;
   /** Spike packet; none means no spike scheduling. */
   readonly spikes?: Partial<SpikePacketInput> | undefined;
+  /**
+   * The caller's name for this input, u64: a session keeps the output under it and answers a later skip of the same name with it.
+   * `signatureOf(tokens)` makes one. A stateless call keeps nothing.
+   */
+  readonly signature?: bigint | number | undefined;
   /** Receives the result; at least `vocab` or `hidden` long. Without it a new array is made. */
   readonly out?: Float32Array | undefined;
 }
 
-/** A checked call and what the gate made of it: tokens already cut to the tier. */
+/** What every call of a model is judged by. */
+export interface CallRules {
+  readonly config: ModelConfig;
+  readonly shape: GateShape;
+  readonly gate: GateRules;
+}
+
+/** What stands before a call's own tokens. */
+export interface Past {
+  /** Tokens in the KV cache. */
+  readonly stored: number;
+  /** Position of the call's first token. */
+  readonly position: number;
+  /** Place of the stored token of this position in logical order, or -1. */
+  indexOf(position: number): number;
+}
+
+export const NO_PAST: Past = { stored: 0, position: 0, indexOf: () => -1 };
+
+/** Positions end where the RoPE table's sine stops being exact (docs/numbers.md). */
+export const MAX_POSITION = 2 ** 20;
+
+/** A checked call and what the gate made of it. */
 export interface Call {
   readonly gate: GatePacket;
   readonly spikes: SpikePacket | undefined;
-  readonly decision: TierDecision;
-  /** The tokens that will be computed, and the position each had in the input. */
+  readonly signature: bigint | undefined;
+  readonly verdict: Verdict;
+  /** What the caller gave, and what of it will be computed, each with its position. */
+  readonly given: ArrayLike<number>;
   readonly tokens: Uint32Array;
   readonly positions: Uint32Array;
+  /** Layers that run: `layers` of them from `firstLayer` on. */
+  readonly firstLayer: number;
   readonly layers: number;
+  /** Attention window in tokens, at least 1. */
   readonly window: number;
+  /** Key indices seen beside the window, ascending: sinks, and the spike packet's sparse set. Stored keys come first, then the call's own. */
+  readonly extras: readonly number[];
+  /** The KV cache is emptied before the call. */
+  readonly flush: boolean;
+  /** The session keeps the call: K/V, position, signature cache. */
+  readonly write: boolean;
 }
 
 /**
  * Validates one call completely and lets the gate decide it. Pure: throws before anything has changed.
  * @throws MgtError `BadInput` naming the token, packet field or option.
  */
-export function prepareCall(config: ModelConfig, shape: GateShape, policy: GatePolicy, input: InferInput): Call {
-  const known = checkKeys('input', input, ['tokens', 'gate', 'spikes', 'out']);
-  const ids = checkTokens(known.tokens, config.vocab, shape.seqLen);
+export function prepareCall(rules: CallRules, run: RunOptions, past: Past, input: InferInput): Call {
+  const { config, shape } = rules;
+  const known = checkKeys('input', input, ['tokens', 'gate', 'spikes', 'signature', 'out']);
+  const given = checkTokens(known.tokens, config.vocab, shape.seqLen);
   const gate = parseGatePacket(known.gate);
   const spikes = known.spikes === undefined ? undefined : parseSpikePacket(known.spikes);
-  const decision = decide(gate, spikes, policy, shape);
-  const kept = keptPositions(config, ids.length, decision);
+  const signature = checkSignature(known.signature);
+  const verdict = judge(gate, spikes, rules.gate, shape);
+
+  const flush = verdict.decision === 'FlushKv';
+  const before = flush ? NO_PAST : past;
+  checkPositions(config, shape.seqLen, before.position, given.length);
+  const decoder = config.kind === 'decoder';
+  const kept = keptIndices(config, given.length, verdict, Math.max(0, run.sinks - before.stored));
+  const layers = Math.min(verdict.layersToRun, config.layers);
+  // A skipped call runs no layer; its window is never read.
+  const tierWindow = Math.max(1, verdict.effectiveWindow);
+  const window = decoder ? Math.min(tierWindow, shape.seqLen - run.sinks) : tierWindow;
+  const sinks = window < shape.windowNormal ? Math.min(run.sinks, before.stored + kept.length) : 0;
   return {
     gate,
     spikes,
-    decision,
-    tokens: Uint32Array.from(kept, (p) => ids[p]!),
-    positions: Uint32Array.from(kept),
-    layers: Math.min(decision.layersToRun, config.layers),
-    // A skipped call runs no layer; its window is never read.
-    window: Math.max(1, decision.effectiveWindow),
+    signature,
+    verdict,
+    given,
+    tokens: Uint32Array.from(kept, (i) => given[i]!),
+    positions: Uint32Array.from(kept, (i) => before.position + i),
+    firstLayer: run.layerOrder === 'last' ? config.layers - layers : 0,
+    layers,
+    window,
+    extras: verdict.skip === 1 ? [] : extraKeys(sinks, sparseKeys(spikes, before, kept)),
+    flush,
+    write: verdict.kvWrites === 1,
   };
 }
 
@@ -77,14 +131,51 @@ export function checkTokens(tokens: unknown, vocab: number, context: number): Ar
   return list;
 }
 
-/**
- * Which input positions a tier keeps. Tier 0 keeps all. A shorter sequence keeps the most recent tokens; an
- * encoder always keeps its first and last. A skipped decoder call needs only the token that predicts.
- */
-function keptPositions(config: ModelConfig, n: number, { tier, effectiveSeqLen }: TierDecision): number[] {
-  const range = (from: number): number[] => Array.from({ length: n - from }, (_, i) => from + i);
-  if (tier === 3) return config.kind === 'decoder' ? [n - 1] : range(0);
-  const keep = Math.min(n, Math.max(effectiveSeqLen, config.kind === 'encoder' ? 2 : 1));
-  if (keep === n) return range(0);
-  return config.kind === 'encoder' ? [0, ...range(n - keep + 1)] : range(n - keep);
+const U64_MAX = 2n ** 64n - 1n;
+
+/** @throws MgtError `BadInput` for anything but a u64 as bigint or safe integer. */
+function checkSignature(value: unknown): bigint | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value === 'bigint') {
+    if (value >= 0n && value <= U64_MAX) return value;
+    throw new MgtError('BadInput', 'signature', `an integer in 0..${U64_MAX}`, value);
+  }
+  return BigInt(checkInteger('signature', value, 0, Number.MAX_SAFE_INTEGER));
 }
+
+/** A table of learned positions ends; RoPE goes on as far as its arithmetic is exact. */
+function checkPositions(config: ModelConfig, context: number, position: number, n: number): void {
+  if (config.kind === 'encoder') return;
+  const end = config.positions === 'learned' ? context : MAX_POSITION;
+  if (position + n > end) {
+    throw new MgtError('BadInput', 'tokens', `at most ${end - position} more tokens in this session`, n);
+  }
+}
+
+/**
+ * Which of n given tokens a tier keeps. A shorter sequence keeps the most recent ones; an encoder always keeps its first and last, a
+ * decoder those that are to be sinks (at most half of what it keeps). A skipped decoder call needs only the token that predicts.
+ */
+function keptIndices(config: ModelConfig, n: number, { tier, effectiveSeqLen }: Verdict, sinks: number): number[] {
+  const decoder = config.kind === 'decoder';
+  const keep = tier === 3 ? (decoder ? 1 : n) : Math.min(n, Math.max(effectiveSeqLen, decoder ? 1 : 2));
+  const lead = keep === n ? 0 : decoder ? Math.min(sinks, keep >> 1) : 1;
+  return Array.from({ length: keep }, (_, i) => (i < lead ? i : n - keep + i));
+}
+
+/** Key indices of a spike packet's list: places in the input, or positions of the session with CONTEXT. Unknown ones are ignored. */
+function sparseKeys(spikes: SpikePacket | undefined, past: Past, kept: readonly number[]): number[] {
+  if (!spikes || (spikes.flags & SPIKE_FLAGS.SPARSE_MASK) === 0) return [];
+  const inContext = (spikes.flags & SPIKE_FLAGS.CONTEXT) !== 0;
+  return spikes.topIdx
+    .map((index) => {
+      const stored = inContext ? past.indexOf(index) : -1;
+      if (stored >= 0) return stored;
+      const row = kept.indexOf(inContext ? index - past.position : index);
+      return row < 0 ? -1 : past.stored + row;
+    })
+    .filter((key) => key >= 0);
+}
+
+const extraKeys = (sinks: number, sparse: readonly number[]): number[] =>
+  [...new Set([...Array.from({ length: sinks }, (_, i) => i), ...sparse])].sort((a, b) => a - b);

@@ -1,6 +1,7 @@
 import { checkSignal } from '../check.js';
 import { forward } from './forward.js';
 import { copyFinite } from './output.js';
+import { ownKeys } from './run.js';
 import type { Progress } from './progress.js';
 import type { Runtime, Segment } from './runtime.js';
 
@@ -36,16 +37,19 @@ export async function embedTexts(
     if (vectors.length > 0) await yieldToHost();
     checkSignal(signal, 'embed');
     const runtime = live();
-    const { plan, arena } = runtime;
     const segments: Segment[] = [];
+    const tokens: number[] = [];
+    const positions: number[] = [];
     let rows = 0;
-    for (let next = vectors.length; next < texts.length && rows + ids.length <= plan.context;) {
+    for (let next = vectors.length; next < texts.length && rows + ids.length <= runtime.plan.context;) {
       segments.push({ first: rows, count: ids.length });
-      arena.u32.set(ids, plan.at.tokens / 4 + rows);
-      for (let p = 0; p < ids.length; p++) arena.u32[plan.at.positions / 4 + rows + p] = p;
+      tokens.push(...ids);
+      for (let p = 0; p < ids.length; p++) positions.push(p);
       rows += ids.length;
       if (++next < texts.length) ids = encode(texts[next]!);
     }
+    runtime.begin();
+    runtime.place(tokens, positions);
     embedPass(runtime, rows, segments, run, vectors);
     onProgress?.({ phase: 'embed', loaded: vectors.length, total: texts.length });
   }
@@ -60,8 +64,7 @@ function embedPass(
   into: Float32Array[],
 ): void {
   const { config, plan, arena } = runtime;
-  runtime.begin();
-  forward(runtime, { rows, segments, layers: config.layers, window });
+  forward(runtime, { rows, segments, firstLayer: 0, layers: config.layers, keys: ownKeys(window), fill: 'propagate' });
   for (const segment of segments) {
     runtime.pool(segment, pooling, config.normalize);
     const vector = new Float32Array(config.hidden);

@@ -1,20 +1,24 @@
-import type { Runtime, Segment } from './runtime.js';
+import type { KvFill } from './options.js';
+import type { Keys, Runtime, Segment } from './runtime.js';
 
 /** What one pass runs: rows are already in the arena's `tokens` and `positions`. */
 export interface Pass {
   readonly rows: number;
   readonly segments: readonly Segment[];
-  /** How many layers run, from the first. 0 is the cheap path: embedding, norm, output. */
+  /** Layers firstLayer..firstLayer + layers − 1 run. 0 layers is the cheap path: embedding, norm, output. */
+  readonly firstLayer: number;
   readonly layers: number;
-  /** Attention window in tokens: causal rows see the last `window`, bidirectional ones |i − j| < window. */
-  readonly window: number;
+  readonly keys: Keys;
+  /** What a session keeps of the rows in layers that do not run. */
+  readonly fill: KvFill;
 }
 
 /**
  * The forward pass, whole. x f32[rows][hidden] is the residual stream; everything else is scratch.
  * Pre-norm blocks (Llama, GPT-2): x += f(norm(x)). Post-norm blocks (BERT): x = norm(x + f(x)).
+ * A layer that does not run lets x pass; where a session keeps the rows, its K and V come from what passes, or are holes.
  */
-export function forward(rt: Runtime, { rows, segments, layers, window }: Pass): void {
+export function forward(rt: Runtime, { rows, segments, firstLayer, layers, keys, fill }: Pass): void {
   const { config: c, weights: w } = rt;
   const { at } = rt.plan;
   const pre = c.normPlace === 'pre';
@@ -23,21 +27,29 @@ export function forward(rt: Runtime, { rows, segments, layers, window }: Pass): 
   rt.embed(rows);
   if (w.embeddingNorm) rt.norm(at.x, rows, w.embeddingNorm, at.x);
 
-  for (let i = 0; i < layers; i++) {
+  for (let i = 0; i < c.layers; i++) {
     const layer = w.layers[i]!;
+    const runs = i >= firstLayer && i < firstLayer + layers;
+    if (!runs && fill === 'hole') rt.kvErase(i, keys);
+    if (!runs && (fill === 'hole' || keys.kept.length === 0)) continue;
 
     // Attention: q, k, v from one quantised input; K and V go to the cache as int8.
     if (pre) rt.norm(at.x, rows, layer.attentionNorm, at.h);
     rt.quantize(pre ? at.h : at.x, rows, hidden, layer.attentionSmooth);
-    rt.linear(layer.query, rows, at.q);
+    if (runs) rt.linear(layer.query, rows, at.q);
     rt.linear(layer.key, rows, at.k);
     rt.linear(layer.value, rows, at.v);
     if (c.positions === 'rope') {
-      rt.rope(at.q, rows, heads);
+      if (runs) rt.rope(at.q, rows, heads);
       rt.rope(at.k, rows, kvHeads);
     }
-    rt.kvAppend(i, rows);
-    rt.attention(i, segments, window);
+    if (!runs) {
+      rt.kvKeep(i, keys);
+      continue;
+    }
+    rt.kvAppend(i, rows, keys);
+    rt.attention(i, segments, keys);
+    if (keys.scratch) rt.kvKeep(i, keys);
     rt.quantize(at.ctx, rows, heads * c.headDim, 0);
     rt.linear(layer.output, rows, at.h);
     rt.add(at.x, at.h, rows * hidden);

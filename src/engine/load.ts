@@ -1,6 +1,7 @@
 import { Arena } from '../arena/arena.js';
 import { bytesSource, readFully, responseSource, streamSource, type ByteSource } from '../arena/source.js';
 import { checkSignal } from '../check.js';
+import type { ModelConfig } from '../config.js';
 import { MgtError } from '../errors.js';
 import { FIXED_BYTES } from '../format/header.js';
 import { headerLength, parseHeader, type ModelFile } from '../format/file.js';
@@ -29,6 +30,10 @@ export interface ArenaOptions {
   readonly verify: boolean;
   /** The wasm to use instead of the package's own: bytes or a compiled module of the build `simd` names. */
   readonly wasm: BufferSource | WebAssembly.Module | undefined;
+  /** Sessions to plan room for. */
+  readonly sessions: number;
+  /** Throws where the model of the header cannot be loaded as asked. */
+  readonly check: (config: ModelConfig, context: number) => void;
 }
 
 /** Bytes read between two looks at the abort signal. */
@@ -54,7 +59,8 @@ export async function loadRuntime(
     const context = options.context ?? file.config.context;
     if (context > file.config.context)
       throw new MgtError('BadInput', 'context', `at most ${file.config.context}`, context);
-    const plan = planArena(file.config, context);
+    options.check(file.config, context);
+    const plan = planArena(file.config, context, options.sessions);
     const arena = new Arena(plan, options.maxMemory);
     const payload = arena.u8.subarray(ARENA_START, ARENA_START + file.payloadBytes);
     await readPayload(bytes, payload, options);

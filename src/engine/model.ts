@@ -1,25 +1,23 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { checkInteger, checkKeys, checkOneOf, checkSignal } from '../check.js';
-import { POOLINGS, type ModelConfig } from '../config.js';
+import { overrideTiers, POOLINGS, type ModelConfig, type TierShapes } from '../config.js';
 import { MgtError } from '../errors.js';
 import type { ModelFile } from '../format/file.js';
-import { judge } from '../gate/controller.js';
-import { choosePolicy, type ChosenPolicy, type GatePolicy, type PolicyName } from '../gate/policy.js';
-import { gateShape, type GateShape } from '../gate/shape.js';
-import { witnessOf } from '../gate/witness.js';
-import { encodeGatePacket } from '../packets/gate.js';
-import { encodeSpikePacket, NEUTRAL_SPIKES } from '../packets/spike.js';
-import { encodeWitness, type Witness } from '../packets/witness.js';
+import { decodeSnapshot } from '../format/snapshot.js';
+import { validateEnergy, type EnergyConfig } from '../gate/energy.js';
+import { choosePolicy, type GatePolicy, type PolicyName } from '../gate/policy.js';
+import { gateShape } from '../gate/shape.js';
 import type { Plan } from '../plan/plan.js';
 import type { BuildName, Platform, Tokenizer } from '../platform/platform.js';
-import { prepareCall, type InferInput } from './call.js';
+import { NO_PAST, prepareCall, type InferInput } from './call.js';
 import { embedTexts, type EmbedOptions } from './embed.js';
-import { copyFinite } from './output.js';
-import { forward } from './forward.js';
 import { hexOf, loadRuntime, type ModelSource } from './load.js';
+import { alive, Loaded } from './loaded.js';
+import { checkLog, runOptions, sessionOptions, type KvFill, type LayerOrder, type SessionOptions } from './options.js';
 import type { Progress } from './progress.js';
-import type { Runtime } from './runtime.js';
-import type { Stats } from './stats.js';
+import { recordOf, type Recorder } from './record.js';
+import { outputFor, outputSize, ownKeys, resultOf, runCall, type InferResult } from './run.js';
+import { Session } from './session.js';
 
 export interface LoadOptions {
   /** Wasm build (default `auto`). `relaxed` throws `UnsupportedMode` where relaxed dot is missing or inexact. */
@@ -36,17 +34,22 @@ export interface LoadOptions {
   readonly wasm?: BufferSource | WebAssembly.Module | undefined;
   /** Gate policy: a name or thresholds (default `default`). */
   readonly policy?: PolicyName | Partial<GatePolicy> | undefined;
-}
-
-/** The answer to one `infer`. Exactly one of `embedding` (encoders) and `logits` (decoders) is there. */
-export interface InferResult {
-  readonly kind: 'embedding' | 'logits';
-  /** f32[hidden] */
-  readonly embedding?: Float32Array;
-  /** f32[vocab] of the last position */
-  readonly logits?: Float32Array;
-  readonly witness: Witness;
-  readonly stats: Stats;
+  /** Sessions that have room from the start (default 1); for more the memory grows, up to `maxMemory`. */
+  readonly sessions?: number | undefined;
+  /** Lets the energy gate decide where it is sure enough: `true`, or its thresholds (default: the rules alone). */
+  readonly energy?: boolean | Partial<EnergyConfig> | undefined;
+  /** Lets a spike packet's rate and novelty make the tier deeper (default false). */
+  readonly scheduler?: boolean | undefined;
+  /** Shapes of the gate's tiers instead of the model's own. */
+  readonly tiers?: Partial<TierShapes> | undefined;
+  /** Which layers a reduced tier runs (default `first`). */
+  readonly layerOrder?: LayerOrder | undefined;
+  /** What skipped layers keep of a written call (default `propagate`). */
+  readonly kvFill?: KvFill | undefined;
+  /** First tokens of a decoder that stay in the ring and in sight of shrunken windows (default 4; 0 where the model has tier shapes of its own). */
+  readonly sinks?: number | undefined;
+  /** Receives every stateless call. */
+  readonly log?: Recorder | undefined;
 }
 
 /** What a loaded model is and costs. */
@@ -63,11 +66,13 @@ export interface ModelInfo {
   readonly memory: Plan['memory'];
 }
 
-const LOAD_KEYS = ['simd', 'context', 'maxMemory', 'onProgress', 'signal', 'verify', 'wasm', 'policy'];
+const LOAD_KEYS = ['simd', 'context', 'maxMemory', 'onProgress', 'signal', 'verify', 'wasm'].concat(
+  ['policy', 'sessions', 'energy', 'scheduler', 'tiers', 'layerOrder', 'kvFill', 'sinks', 'log'], // prettier-ignore
+);
 
 /**
- * A transformer in one WebAssembly memory. Immutable after loading: `infer` and `embed` are stateless, so the
- * same input gives the same bits whatever ran before.
+ * A transformer in one WebAssembly memory. Its weights never change and `infer` and `embed` are stateless, so the
+ * same input gives the same bits whatever ran before. State lives in sessions.
  */
 export class MincutGatedTransformer {
   /** Set by the entry the class is imported from. */
@@ -76,25 +81,16 @@ export class MincutGatedTransformer {
   readonly #file: ModelFile;
   readonly #plan: Plan;
   readonly #build: BuildName;
-  readonly #shape: GateShape;
-  readonly #chosen: ChosenPolicy;
   readonly #makeTokenizer: Platform['tokenizer'];
   #tokenizer: Tokenizer | undefined;
-  #runtime: Runtime | undefined;
+  #loaded: Loaded | undefined;
 
   /** Not for callers: use `load`. */
-  protected constructor(
-    parts: { runtime: Runtime; file: ModelFile; plan: Plan },
-    platform: Platform,
-    chosen: ChosenPolicy,
-  ) {
-    const { runtime, file, plan } = parts;
-    this.#runtime = runtime;
-    this.#file = file;
-    this.#plan = plan;
-    this.#build = runtime.build;
-    this.#chosen = chosen;
-    this.#shape = gateShape(file.config, plan.context);
+  protected constructor(loaded: Loaded, platform: Platform) {
+    this.#loaded = loaded;
+    this.#file = loaded.file;
+    this.#plan = loaded.runtime.plan;
+    this.#build = loaded.runtime.build;
     this.#makeTokenizer = platform.tokenizer;
   }
 
@@ -109,7 +105,7 @@ export class MincutGatedTransformer {
       source: meta.source,
       quantisation: meta.report,
       sha256: hexOf(sha256),
-      memory: { ...this.#plan.memory, total: this.#runtime?.arena.memory.buffer.byteLength ?? 0 },
+      memory: { ...this.#plan.memory, total: this.#loaded?.runtime.arena.memory.buffer.byteLength ?? 0 },
     };
   }
 
@@ -128,6 +124,9 @@ export class MincutGatedTransformer {
       throw new MgtError('UnsupportedMode', 'load', 'a class imported from a package entry', 'the bare engine');
     const o = checkKeys('options', options, LOAD_KEYS) as LoadOptions;
     const chosen = choosePolicy(o.policy);
+    const energy = o.energy === undefined || o.energy === false ? undefined : validateEnergy(o.energy);
+    const scheduler = checkFlag('scheduler', o.scheduler ?? false);
+    checkLog(o.log);
     const parts = await loadRuntime(platform, source, {
       simd: checkOneOf('simd', o.simd ?? 'auto', ['auto', 'plain', 'relaxed'] as const),
       context: o.context === undefined ? undefined : checkInteger('context', o.context, 1, 2 ** 24),
@@ -137,40 +136,72 @@ export class MincutGatedTransformer {
       signal: o.signal,
       verify: o.verify ?? false,
       wasm: o.wasm,
+      sessions: checkInteger('sessions', o.sessions ?? 1, 0, 65535),
+      // Whatever else can be wrong is checked against the header, before the weights are read.
+      check: (config, context) => {
+        if (o.tiers !== undefined) overrideTiers(config, context, o.tiers);
+        runOptions(o, config, context);
+      },
     });
-    return new this(parts, platform, chosen);
+    const { file, plan } = parts;
+    const tiers = o.tiers === undefined ? null : overrideTiers(file.config, plan.context, o.tiers);
+    const rules = {
+      config: file.config,
+      shape: gateShape(file.config, plan.context, tiers ?? undefined),
+      gate: { ...chosen, energy, scheduler },
+    };
+    return new this(new Loaded(parts, rules, runOptions(o, file.config, plan.context), tiers, o.log), platform);
   }
 
   /**
    * One stateless pass under the gate's decision.
-   * @throws MgtError `BadInput`, `OutputTooSmall`, `Disposed`; the model is unchanged by it.
+   * @throws MgtError `BadInput`, `OutputTooSmall`, `BadWeights`, `Disposed`; the model is unchanged by it.
    */
   infer(input: InferInput): InferResult {
-    const runtime = this.#live();
-    const { config, plan, arena } = runtime;
-    const call = prepareCall(config, this.#shape, this.#chosen.policy, input);
-    const kind = config.kind === 'encoder' ? 'embedding' : 'logits';
-    const size = config.kind === 'encoder' ? config.hidden : config.vocab;
+    const loaded = alive(this.#loaded);
+    const { runtime, rules, run, log } = loaded;
+    const call = prepareCall(rules, run, NO_PAST, input);
+    const size = outputSize(rules.config);
     const values = outputFor(input.out, size);
+    runCall(runtime, call, ownKeys(call.window, call.extras), run.kvFill, values);
+    const result = resultOf(runtime, rules, call, values, 0);
+    log?.record({ ...recordOf(loaded.modelHash, loaded.settings(run, 0), call, result), session: null, from: 'none' });
+    return result;
+  }
 
-    encodeGatePacket(call.gate, arena.view, plan.at.gatePacket);
-    encodeSpikePacket(call.spikes ?? NEUTRAL_SPIKES, arena.view, plan.at.spikePacket);
-    const rows = call.tokens.length;
-    const segment = { first: 0, count: rows };
-    arena.u32.set(call.tokens, plan.at.tokens / 4);
-    arena.u32.set(call.positions, plan.at.positions / 4);
-    runtime.begin();
-    forward(runtime, { rows, segments: [segment], layers: call.layers, window: call.window });
-    if (config.pooling !== 'none') runtime.pool(segment, config.pooling, config.normalize);
-    copyFinite(arena.f32, plan.at.out / 4, values, size);
+  /**
+   * A new session: its own KV cache, position, signature cache and generator, in the model's memory.
+   * @throws MgtError `BadInput` naming an option, `OutOfMemory` naming requested bytes and limit, `Disposed`
+   */
+  createSession(options: SessionOptions = {}): Session {
+    const loaded = alive(this.#loaded);
+    const { seed, log, ...run } = sessionOptions(options, loaded.run, this.#file.config, this.#plan.context);
+    return new Session(loaded, run, seed, log);
+  }
 
-    const stats = runtime.stats();
-    const verdict = judge(call.gate, call.spikes, { ...this.#chosen, scheduler: false }, this.#shape);
-    const witness = witnessOf(call.gate, verdict, stats.layersExecuted, this.#chosen.policyId);
-    encodeWitness(witness, arena.view, plan.at.witness);
-    return kind === 'embedding'
-      ? { kind, embedding: values, witness, stats }
-      : { kind, logits: values, witness, stats };
+  /**
+   * A session from the bytes of `snapshot`, taken by any engine or build with the same model file and context.
+   * @throws MgtError naming `session.<field>`: `BadFile` (another model too), `Truncated`, `BadChecksum`, `UnknownVersion`; `OutOfMemory`
+   */
+  restore(snapshot: Uint8Array, options: { readonly log?: Recorder | undefined } = {}): Session {
+    const loaded = alive(this.#loaded);
+    if (!(snapshot instanceof Uint8Array)) throw new MgtError('BadInput', 'snapshot', 'a Uint8Array', snapshot);
+    const { log } = checkKeys('options', options, ['log']) as { log?: Recorder };
+    checkLog(log);
+    const state = decodeSnapshot(snapshot, loaded.sessionModel);
+    const { layerOrder, kvFill, sinks } = state;
+    return new Session(loaded, { layerOrder, kvFill, sinks }, state.seed, log, state);
+  }
+
+  /**
+   * Another gate policy from the next call on, of the model and its sessions. Tier shapes stay as they are.
+   * @throws MgtError `BadConfig` naming `policy.<field>`; the policy is unchanged then
+   */
+  setPolicy(policy: PolicyName | Partial<GatePolicy>): void {
+    const loaded = alive(this.#loaded);
+    if (policy === undefined) throw new MgtError('BadConfig', 'policy', 'a name or thresholds', policy);
+    const { rules } = loaded;
+    loaded.rules = { ...rules, gate: { ...rules.gate, ...choosePolicy(policy) } };
   }
 
   /**
@@ -178,7 +209,7 @@ export class MincutGatedTransformer {
    * @throws MgtError `UnsupportedMode` (no tokenizer, not an encoder), `BadInput`, `Aborted`, `Disposed`.
    */
   async embed(texts: readonly string[], options: EmbedOptions = {}): Promise<Float32Array[]> {
-    const runtime = this.#live();
+    const { runtime, rules } = alive(this.#loaded);
     if (runtime.config.kind !== 'encoder') throw new MgtError('UnsupportedMode', 'embed', 'an encoder', 'a decoder');
     const o = checkKeys('options', options, ['signal', 'onProgress', 'pooling']) as EmbedOptions;
     const pooling = checkOneOf('pooling', o.pooling ?? runtime.config.pooling, POOLINGS.slice(1) as ['mean', 'cls']);
@@ -189,7 +220,8 @@ export class MincutGatedTransformer {
     checkSignal(o.signal, 'embed');
     const tokenizer = this.#textTokenizer();
     const encode = (text: string): number[] => tokenizer.encode(text, runtime.plan.context).tokens;
-    return embedTexts(() => this.#live(), texts, encode, { pooling, window: this.#shape.windowNormal }, o);
+    const { windowNormal } = rules.shape;
+    return embedTexts(() => alive(this.#loaded).runtime, texts, encode, { pooling, window: windowNormal }, o);
   }
 
   /** Ids of a text with its special tokens, cut to the context (closing specials kept): what `infer` takes. */
@@ -199,30 +231,26 @@ export class MincutGatedTransformer {
 
   /** The same ids, and whether the text was cut to the context. */
   encode(text: string): { tokens: number[]; truncated: boolean } {
-    const runtime = this.#live();
+    alive(this.#loaded);
     if (typeof text !== 'string') throw new MgtError('BadInput', 'text', 'a string', text);
-    return this.#textTokenizer().encode(text, runtime.plan.context);
+    return this.#textTokenizer().encode(text, this.#plan.context);
   }
 
   /** Text of ids, special tokens left out. */
   decode(ids: ArrayLike<number>): string {
-    this.#live();
+    alive(this.#loaded);
     return this.#textTokenizer().decode(ids);
   }
 
-  /** Drops the memory. Any later call throws `Disposed`; disposing twice is fine. */
+  /** Drops the memory, its sessions with it. Any later call throws `Disposed`; disposing twice is fine. */
   dispose(): void {
-    this.#runtime = undefined;
+    this.#loaded?.dispose();
+    this.#loaded = undefined;
     this.#tokenizer = undefined;
   }
 
   [Symbol.dispose](): void {
     this.dispose();
-  }
-
-  #live(): Runtime {
-    if (!this.#runtime) throw new MgtError('Disposed', 'model', 'a live model', 'a disposed one');
-    return this.#runtime;
   }
 
   #textTokenizer(): Tokenizer {
@@ -240,9 +268,7 @@ export class MincutGatedTransformer {
   }
 }
 
-function outputFor(out: unknown, size: number): Float32Array {
-  if (out === undefined) return new Float32Array(size);
-  if (!(out instanceof Float32Array)) throw new MgtError('BadInput', 'out', 'a Float32Array', out);
-  if (out.length < size) throw new MgtError('OutputTooSmall', 'out', `at least ${size} values`, out.length);
-  return out;
+function checkFlag(field: string, value: unknown): boolean {
+  if (typeof value === 'boolean') return value;
+  throw new MgtError('BadInput', field, 'true or false', value);
 }

@@ -1,15 +1,31 @@
 import type { Arena } from '../arena/arena.js';
 import type { ModelConfig } from '../config.js';
-import { kvBlockLayout, type KernelExports, type KernelName } from '../kernels/catalogue.js';
-import { advanceKvLayerState, flushKvLayerStates, kvLayerStateBytes } from '../packets/kv.js';
+import type { KernelExports, KernelName } from '../kernels/catalogue.js';
 import type { Plan } from '../plan/plan.js';
-import { attendedPairs, type Stats } from './stats.js';
+import { joinRuns, type Run } from './ring.js';
+import { attendedPairs, type Counts } from './stats.js';
 import { locateWeights, type Linear, type NormWeights, type Weights } from './weights.js';
 
 /** Rows of one text among the rows of a call: attention never crosses a segment. */
 export interface Segment {
   readonly first: number;
   readonly count: number;
+}
+
+/** Which keys the rows of a pass see besides their own, and which slots keep theirs: the same in every layer. */
+export interface Keys {
+  /** Address of the session's first KV block; 0 without a session. */
+  readonly base: number;
+  /** Stored tokens, in logical order. */
+  readonly stored: readonly Run[];
+  /** Slots that keep the rows' K and V; empty: nothing is kept. */
+  readonly kept: readonly Run[];
+  /** The rows are read from scratch: nothing is kept, or keeping them overwrites tokens that rows of this pass still see. */
+  readonly scratch: boolean;
+  /** Attention window in tokens: causal rows see the last `window`, bidirectional ones |i − j| < window. */
+  readonly window: number;
+  /** Key indices seen beside the window, ascending. */
+  readonly extras: readonly number[];
 }
 
 /**
@@ -23,8 +39,9 @@ export class Runtime {
   readonly weights: Weights;
   readonly build: 'plain' | 'relaxed';
   readonly #k: KernelExports;
-  readonly #kv: readonly KvBlock[];
   readonly #calls = new Map<KernelName, number>();
+  /** Position whose angles each row of the RoPE table holds; none without RoPE. */
+  readonly #angles: Uint32Array;
   #linear = 0;
   #attention = 0;
   #head = 0;
@@ -37,20 +54,18 @@ export class Runtime {
     this.weights = locateWeights(config, plan.weights);
     this.build = build;
     this.#k = kernels;
-    this.#kv = Array.from({ length: config.layers }, (_, layer) => kvBlock(config, plan, layer));
-    if (config.positions === 'rope') {
-      kernels.ropeTable(plan.at.rope, plan.context, config.headDim, config.ropeBase, 0);
-    }
+    this.#angles = Uint32Array.from({ length: config.positions === 'rope' ? plan.context : 0 }, (_, i) => i);
+    if (this.#angles.length > 0) kernels.ropeTable(plan.at.rope, plan.context, config.headDim, config.ropeBase, 0);
   }
 
-  /** Starts one stateless call: counts at zero, rings empty. */
+  /** Starts one call: counts at zero. */
   begin(): void {
     this.#calls.clear();
     this.#linear = this.#attention = this.#head = this.#layers = 0;
-    flushKvLayerStates(this.arena.view, this.plan.at.kvState, this.plan.slots, this.plan.kvLayers);
   }
 
-  stats(): Stats {
+  /** What ran since `begin`. */
+  counts(): Counts {
     const relaxedDot =
       this.build === 'relaxed' ? (this.#calls.get('gemmI7') ?? 0) + (this.#calls.get('gemvI7') ?? 0) : 0;
     return {
@@ -60,6 +75,27 @@ export class Runtime {
       build: this.build,
       relaxedDot,
     };
+  }
+
+  /**
+   * Puts a call's rows in place: ids, and the table row of each position. Past the context the RoPE table is a ring
+   * too: the rows of a call lie less than a context apart, so none takes another's place.
+   */
+  place(tokens: ArrayLike<number>, positions: ArrayLike<number>): void {
+    const { at, context } = this.plan;
+    const { u32 } = this.arena;
+    u32.set(tokens, at.tokens / 4);
+    const { headDim, ropeBase } = this.config;
+    for (let i = 0; i < positions.length; i++) {
+      const position = positions[i]!;
+      const row = position % context;
+      if (this.#angles.length > 0 && this.#angles[row] !== position) {
+        this.#count('ropeTable');
+        this.#k.ropeTable(at.rope + row * headDim * 4, 1, headDim, ropeBase, position);
+        this.#angles[row] = position;
+      }
+      u32[at.positions / 4 + i] = row;
+    }
   }
 
   layerDone(): void {
@@ -142,27 +178,58 @@ export class Runtime {
     this.#k.rope(x, rows, heads, this.config.headDim, at.rope, at.positions);
   }
 
-  /** Writes K and V of this call's rows into slots 0..rows-1 of a layer's block, and its KvLayerState. */
-  kvAppend(layer: number, rows: number): void {
-    const { at, slots } = this.plan;
-    const { kvHeads, headDim } = this.config;
-    const kv = this.#kv[layer]!;
-    this.#count('kvAppend');
-    this.#k.kvAppend(at.k, at.v, rows, kvHeads, headDim, slots, 0, kv.block);
-    if (this.plan.kvLayers === 1) flushKvLayerStates(this.arena.view, kv.state, slots, 1);
-    advanceKvLayerState(this.arena.view, kv.state, slots, rows);
+  /** Writes the rows' K and V where attention will read them. */
+  kvAppend(layer: number, rows: number, keys: Keys): void {
+    if (keys.scratch) this.#append(this.plan.at.scratchKv, [{ slot: 0, count: rows }]);
+    else this.kvKeep(layer, keys);
   }
 
-  /** ctx = attention of this call's rows, each segment over its own keys. */
-  attention(layer: number, segments: readonly Segment[], window: number): void {
+  /** Writes the rows' K and V where the session keeps them. */
+  kvKeep(layer: number, keys: Keys): void {
+    this.#append(this.#block(layer, keys), keys.kept);
+  }
+
+  #append(block: number, runs: readonly Run[]): void {
+    const { at, slots } = this.plan;
+    const { kvHeads, headDim } = this.config;
+    const rowBytes = kvHeads * headDim * 4;
+    let row = 0;
+    for (const { slot, count } of runs) {
+      this.#count('kvAppend');
+      this.#k.kvAppend(at.k + row * rowBytes, at.v + row * rowBytes, count, kvHeads, headDim, slots, slot, block);
+      row += count;
+    }
+  }
+
+  /** Leaves holes where the session would keep the rows: no later row sees them in this layer. */
+  kvErase(layer: number, keys: Keys): void {
+    const { kvHeads, headDim } = this.config;
+    for (const { slot, count } of keys.kept) {
+      this.#count('kvErase');
+      this.#k.kvErase(count, kvHeads, headDim, this.plan.slots, slot, this.#block(layer, keys));
+    }
+  }
+
+  /** memory.fill of a part of the arena: nothing of what stood there stays. */
+  clear(at: number, bytes: number): void {
+    this.#k.kvFlush(at, bytes);
+  }
+
+  #block(layer: number, keys: Keys): number {
+    return keys.base + layer * this.plan.session.layerBytes;
+  }
+
+  /** ctx = attention of this call's rows, each segment over the stored keys and its own. */
+  attention(layer: number, segments: readonly Segment[], keys: Keys): void {
     const { at, slots } = this.plan;
     const { heads, kvHeads, headDim, causal } = this.config;
-    const kv = this.#kv[layer]!;
     const rowBytes = heads * headDim * 4;
+    const { window, extras } = keys;
+    const before = keys.stored.reduce((sum, { count }) => sum + count, 0);
+    this.arena.u32.set(extras, at.extras / 4);
     for (const { first, count } of segments) {
-      this.arena.u32.set([kv.block, first, count], at.spans / 4);
       this.#count('attention');
-      this.#attention += 2 * attendedPairs(count, 0, count, causal, window) * heads * headDim;
+      this.#attention += 2 * attendedPairs(count, before, before + count, causal, window, extras) * heads * headDim;
       this.#k.attention(
         at.q + first * rowBytes,
         count,
@@ -171,16 +238,31 @@ export class Runtime {
         headDim,
         slots,
         at.spans,
-        1,
-        0,
+        this.#writeSpans(this.#block(layer, keys), keys, first, count),
+        before,
         causal ? 1 : 0,
         window,
-        0,
-        0,
+        at.extras,
+        extras.length,
         at.scratch,
         at.ctx + first * rowBytes,
       );
     }
+  }
+
+  /** Where a segment's keys lie, in logical order. Returns the number of spans. */
+  #writeSpans(block: number, { stored, kept, scratch }: Keys, first: number, count: number): number {
+    const { u32 } = this.arena;
+    const { spans, scratchKv } = this.plan.at;
+    let at = spans / 4;
+    const write = (address: number, run: Run): void => {
+      u32[at++] = address;
+      u32[at++] = run.slot;
+      u32[at++] = run.count;
+    };
+    for (const run of scratch ? stored : joinRuns([...stored, ...kept])) write(block, run);
+    if (scratch) write(scratchKv, { slot: first, count });
+    return (at - spans / 4) / 3;
   }
 
   /** out f32[hidden] = mean of a segment's rows of x, or its first row. */
@@ -203,19 +285,4 @@ export class Runtime {
   #count(name: KernelName): void {
     this.#calls.set(name, (this.#calls.get(name) ?? 0) + 1);
   }
-}
-
-/** Addresses of one layer's KV block and KvLayerState. */
-interface KvBlock {
-  readonly state: number;
-  readonly block: number;
-}
-
-/** A decoder's layer has a block of its own; an encoder's layers share one. */
-function kvBlock({ kvHeads, headDim }: ModelConfig, { at, slots, kvLayers }: Plan, layer: number): KvBlock {
-  const index = kvLayers === 1 ? 0 : layer;
-  return {
-    state: at.kvState + index * kvLayerStateBytes(slots),
-    block: at.kvBlocks + index * kvBlockLayout(kvHeads, slots, headDim).bytes,
-  };
 }

@@ -1,3 +1,4 @@
+import type { UpstreamStats } from '../gate/upstream.js';
 import type { KernelName } from '../kernels/catalogue.js';
 
 /** Multiply-accumulates of one call, unpadded, by where they went. */
@@ -13,7 +14,7 @@ export interface Macs {
 }
 
 /** What ran, counted where it ran. */
-export interface Stats {
+export interface Counts {
   readonly layersExecuted: number;
   readonly macs: Macs;
   /** Calls of each kernel; kernels that did not run are left out. */
@@ -23,13 +24,32 @@ export interface Stats {
   readonly relaxedDot: number;
 }
 
-/** Query–key pairs of one segment of n tokens whose row r stands at index first + r among `keys` keys. */
-export function attendedPairs(n: number, first: number, keys: number, causal: boolean, window: number): number {
+/** What one call cost. */
+export interface Stats extends Counts {
+  /** 1: the output is the one kept under this call's signature; nothing was computed. */
+  readonly cached: 0 | 1;
+  /** The Rust crate's own figures for this decision: formulas over its tier, not measurements. */
+  readonly upstream: UpstreamStats;
+}
+
+/**
+ * Query–key pairs of one segment of n rows whose row r is key `first + r` of `keys` keys.
+ * @param extras keys seen beside the window, ascending, but never ahead of a causal row
+ */
+export function attendedPairs(
+  n: number,
+  first: number,
+  keys: number,
+  causal: boolean,
+  window: number,
+  extras: readonly number[] = [],
+): number {
   let pairs = 0;
   for (let p = first; p < first + n; p++) {
     const low = Math.max(0, p - window + 1);
     const high = causal ? p : Math.min(keys - 1, p + window - 1);
     pairs += high - low + 1;
+    for (const x of extras) if (x < low || (x > high && !causal)) pairs++;
   }
   return pairs;
 }

@@ -52,17 +52,3 @@ export function decodeKvLayerState(view: DataView, byteOffset: number, capacity:
   if (validLength > capacity) throw new MgtError('BadFile', 'kv.validLength', `at most ${capacity}`, validLength);
   return { writeIndex, validLength };
 }
-
-/** Moves one layer's ring on by `tokens` ≥ 0 just written: the oldest are overwritten once it is full. In place. */
-export function advanceKvLayerState(view: DataView, byteOffset: number, capacity: number, tokens: number): void {
-  const bytes = fieldBytes(capacity);
-  const validAt = byteOffset + bytes;
-  set(view, byteOffset, bytes, (get(view, byteOffset, bytes) + tokens) % capacity);
-  set(view, validAt, bytes, Math.min(get(view, validAt, bytes) + tokens, capacity));
-}
-
-/** Empties the rings of `layers` layers whose records start at `byteOffset`. The cached bytes themselves are the kernels' to clear. */
-export function flushKvLayerStates(view: DataView, byteOffset: number, capacity: number, layers: number): void {
-  const bytes = layers * kvLayerStateBytes(capacity);
-  for (let i = 0; i < bytes; i += 4) view.setUint32(byteOffset + i, 0, LITTLE_ENDIAN);
-}

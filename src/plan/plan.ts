@@ -7,8 +7,8 @@ import { attentionScratchBytes, gemmScratchBytes, kvBlockLayout } from '../kerne
  * The buffer plan: every region of the one linear memory, as data. A pure function of the config and the
  * context bound; nothing is allocated here. Regions are sorted, disjoint and 64-byte aligned.
  *
- *   0 ──── 65536 ───────────── + payload ────────────── + buffers ───────── + kv ─── page end
- *   statics │ weights (the file's payload) │ runtime buffers, packets │ K, V, scales │
+ *   0 ──── 65536 ───────────── + payload ────────────── + buffers ──────── + sessions ── page end
+ *   statics │ weights (the file's payload) │ runtime buffers, packets │ one block a session │ …more, when grown
  */
 export const ARENA_START = 65536;
 export const PAGE = 65536;
@@ -44,14 +44,34 @@ export interface BufferAddresses {
   readonly sums: number; // i32[rows][groups]
   readonly panel: number; // i16, two panels' codes widened, for GEMM
   readonly scratch: number; // attention scratch
-  readonly spans: number; // u32[1][3], where attention finds its keys
   readonly rope: number; // f32[context][headDim], cos then sin
   readonly out: number; // f32[vocab] or f32[hidden]
   readonly gatePacket: number; // u8[16]
   readonly spikePacket: number; // u8[72]
   readonly witness: number; // u8[64]
-  readonly kvState: number; // KvLayerState[kvLayers]
-  readonly kvBlocks: number; // one `kvBlockLayout` per layer
+  readonly spans: number; // u32[MAX_SPANS][3], where attention finds its keys
+  readonly extras: number; // u32[MAX_EXTRAS], key indices seen beside the window
+  readonly scratchKv: number; // one layer's KV block, for rows that no session keeps
+}
+
+/** Runs of slots that one attention call can read: sinks, two parts of a wrapped ring, the call's own rows. */
+export const MAX_SPANS = 4;
+/** Keys seen beside the window: sink tokens and a spike packet's list. */
+export const MAX_EXTRAS = 128;
+
+/** A session's block, as offsets from its first byte. Everything a session keeps in the arena lies in it. */
+export interface SessionLayout {
+  /** One KV block per layer (`kvBlockLayout`); none for an encoder, whose calls stand alone. */
+  readonly kv: number;
+  readonly layers: number;
+  readonly layerBytes: number;
+  /** u32[slots]: position of the token in each slot. */
+  readonly positions: number;
+  /** KvLayerState[layers] */
+  readonly state: number;
+  /** f32[vocab] or f32[hidden]: the cached output of a signature. */
+  readonly output: number;
+  readonly bytes: number;
 }
 
 export interface Plan {
@@ -59,21 +79,24 @@ export interface Plan {
   readonly context: number;
   /** KV slots per layer: context rounded up to 8. */
   readonly slots: number;
-  /** Layers that have a KV block: all of a decoder's, one shared by an encoder's. */
-  readonly kvLayers: number;
+  readonly session: SessionLayout;
+  /** Address of the first session's block; the others follow it, planned ones and those the memory grows for. */
+  readonly sessionsAt: number;
+  /** Sessions that have room from the start. */
+  readonly sessions: number;
   readonly regions: readonly Region[];
   readonly at: BufferAddresses;
   /** Address of each weight tensor, by name. */
   readonly weights: ReadonlyMap<string, number>;
-  /** Bytes: payload; runtime buffers; KV; the whole memory (whole pages, statics included). */
+  /** Bytes: payload; runtime buffers; planned sessions; the whole memory (whole pages, statics included). */
   readonly memory: { readonly weights: number; readonly buffers: number; readonly kv: number; readonly total: number };
 }
 
 const BYTES: Readonly<Record<Dtype, number>> = { u8: 1, i8: 1, i4: 0.5, u16: 2, u32: 4, f32: 4 };
 const TENSOR_DTYPE = { 'panel-i8': 'i8', 'panel-i7': 'u8', f32: 'f32' } as const;
 
-/** Plans the memory of a model for inputs of at most `context` tokens. */
-export function planArena(config: ModelConfig, context: number): Plan {
+/** Plans the memory of a model for inputs of at most `context` tokens and room for `sessions` sessions. */
+export function planArena(config: ModelConfig, context: number, sessions = 1): Plan {
   const regions: Region[] = [];
   const weightPlan = planWeights(config);
   const weights = new Map<string, number>();
@@ -111,34 +134,54 @@ export function planArena(config: ModelConfig, context: number): Plan {
     scales: add('buffers.scales', 'f32', rows, groupCount(widest)),
     sums: add('buffers.sums', 'u32', rows, groupCount(widest)),
     panel: add('buffers.panel', 'u16', gemmScratchBytes(widest) / 2),
-    scratch: add('buffers.scratch', 'u8', attentionScratchBytes(headDim, slots, 0)),
-    spans: add('buffers.spans', 'u32', 1, 3),
+    scratch: add('buffers.scratch', 'u8', attentionScratchBytes(headDim, 2 * slots, MAX_EXTRAS)),
     rope: config.positions === 'rope' ? add('buffers.rope', 'f32', context, headDim) : 0,
     out: add('buffers.out', 'f32', config.kind === 'decoder' ? config.vocab : hidden),
     gatePacket: add('packets.gate', 'u8', 16),
     spikePacket: add('packets.spike', 'u8', 72),
     witness: add('packets.witness', 'u8', 64),
+    spans: add('buffers.spans', 'u32', MAX_SPANS, 3),
+    extras: add('buffers.extras', 'u32', MAX_EXTRAS),
+    scratchKv: add('buffers.scratchKv', 'u8', kvBlockLayout(kvHeads, slots, headDim).bytes),
   };
-  const kvAt = offset;
-  // An encoder needs K and V only while a layer runs: its layers share one block.
-  const kvLayers = config.kind === 'decoder' ? config.layers : 1;
-  const kv = {
-    kvState: add('kv.state', kvLayerStateBytes(slots) === 8 ? 'u32' : 'u16', kvLayers, 2),
-    kvBlocks: add('kv.blocks', 'u8', kvLayers, kvBlockLayout(kvHeads, slots, headDim).bytes),
-  };
+  const sessionsAt = offset;
+  const session = sessionLayout(config, slots);
+  for (let i = 0; i < sessions; i++) add(`sessions.${i}`, 'u8', session.bytes);
   return {
     context,
     slots,
-    kvLayers,
+    session,
+    sessionsAt,
+    sessions,
     regions,
-    at: { ...buffers, ...kv },
+    at: buffers,
     weights,
     memory: {
       weights: weightPlan.bytes,
-      buffers: kvAt - buffersAt,
-      kv: offset - kvAt,
+      buffers: sessionsAt - buffersAt,
+      kv: offset - sessionsAt,
       total: roundUp(offset, PAGE),
     },
+  };
+}
+
+function sessionLayout(config: ModelConfig, slots: number): SessionLayout {
+  const layers = config.kind === 'decoder' ? config.layers : 0;
+  const layerBytes = kvBlockLayout(config.kvHeads, slots, config.headDim).bytes;
+  let bytes = 0;
+  const part = (size: number): number => {
+    const at = bytes;
+    bytes = roundUp(at + size, ALIGN);
+    return at;
+  };
+  return {
+    kv: part(layers * layerBytes),
+    layers,
+    layerBytes,
+    positions: part(layers > 0 ? 4 * slots : 0),
+    state: part(layers * kvLayerStateBytes(slots)),
+    output: part(4 * (config.kind === 'decoder' ? config.vocab : config.hidden)),
+    bytes,
   };
 }
 

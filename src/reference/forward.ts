@@ -1,24 +1,33 @@
 import type { Activation } from '../config.js';
 import { MgtError } from '../errors.js';
-import { kvRows } from './attention.js';
+import { concatKv, kvRows, type KvRows } from './attention.js';
 import * as ops from './ops.js';
 import { Weights, type Panels, type ReferenceModel } from './weights.js';
 
 export interface ReferenceCall {
   /** Ids below the vocabulary, already cut to the tier's length; at least one. */
   readonly tokens: ArrayLike<number>;
-  /** Absolute positions of the tokens (learned table, RoPE); 0, 1, … where left out. Attention goes by row index. */
+  /** Absolute positions of the tokens (learned table, RoPE); 0, 1, … where left out. Attention goes by key index. */
   readonly positions?: ArrayLike<number> | undefined;
-  /** How many layers run, from the first; 0 scores the embedding alone. */
+  /** Layers firstLayer (0 where left out)..firstLayer + layers − 1 run; 0 layers scores the embedding alone. */
+  readonly firstLayer?: number | undefined;
   readonly layers: number;
   /** Attention window in tokens, at least 1; tokens.length or more means none. */
   readonly window: number;
+  /** Key indices seen beside the window, ascending; the call's own tokens come after the past ones. */
+  readonly extras?: readonly number[] | undefined;
+  /** K and V of earlier tokens, by layer, in logical order. */
+  readonly past?: readonly KvRows[] | undefined;
+  /** What is to be kept of the tokens in layers that do not run; nothing is kept where left out. */
+  readonly fill?: 'propagate' | 'hole' | undefined;
   readonly pooling?: 'mean' | 'cls' | undefined;
 }
 
 export interface ReferenceResult {
   /** Encoder: the embedding f32[hidden]. Decoder: logits of the last token f32[vocab]. */
   readonly values: Float32Array;
+  /** With `fill`: K and V of the tokens, by layer. */
+  readonly kept: readonly KvRows[];
   /** Calls by kernel name, as an engine over the kernel catalogue makes them; tables made at load are not counted. */
   readonly kernelCalls: Record<string, number>;
 }
@@ -39,7 +48,7 @@ const ACTIVATION_KERNEL: Record<Activation, string> = {
 export function referenceForward(model: ReferenceModel, payload: Uint8Array, call: ReferenceCall): ReferenceResult {
   const { config } = model;
   const { hidden, heads, kvHeads, headDim: d, normEps } = config;
-  const { tokens, layers, window, pooling = config.pooling } = call;
+  const { tokens, firstLayer = 0, layers, window, extras = [], past, fill, pooling = config.pooling } = call;
   const n = tokens.length;
   const positions = Array.from(call.positions ?? Array.from(tokens).keys());
   const w = new Weights(model.weights, payload);
@@ -79,27 +88,36 @@ export function referenceForward(model: ReferenceModel, payload: Uint8Array, cal
   }
   if (!pre) x = norm(x, 'embeddings.norm');
 
-  const turns =
-    config.positions === 'rope' ? ops.ropeTable(Math.max(...positions) + 1, d, config.ropeBase, 0) : undefined;
-  const everyKey = { keyFirst: 0, keyCount: n, queryFirst: 0, causal: config.causal, window };
+  const turns = config.positions === 'rope' ? angles(positions, d, config.ropeBase) : undefined;
+  const rowOf = Array.from(positions.keys());
+  const kept: KvRows[] = [];
 
-  for (let layer = 0; layer < layers; layer++) {
+  for (let layer = 0; layer < config.layers; layer++) {
     const p = `layers.${layer}`;
+    const runs = layer >= firstLayer && layer < firstLayer + layers;
+    const kv = kvRows(n, kvHeads, d);
+    if (fill) kept.push(kv);
+    // Fresh rows are holes already: codes and scales 0.
+    if (!runs && fill === 'hole') count('kvErase');
+    if (!runs && fill !== 'propagate') continue;
 
     // attention: q f32[n][heads · d], k and v f32[n][kvHeads · d]
     const a = quantize(pre ? norm(x, `${p}.attention.norm`) : x, hidden, w.find(`${p}.attention.smooth`));
-    const q = linear(a, w.panels(`${p}.attention.query`));
+    const q = runs ? linear(a, w.panels(`${p}.attention.query`)) : undefined;
     const k = linear(a, w.panels(`${p}.attention.key`));
     const v = linear(a, w.panels(`${p}.attention.value`));
     if (turns) {
-      ops.rope(q, heads, d, turns, positions);
-      ops.rope(k, kvHeads, d, turns, positions);
-      count('rope', 2);
+      if (q) ops.rope(q, heads, d, turns, rowOf);
+      ops.rope(k, kvHeads, d, turns, rowOf);
+      count('rope', q ? 2 : 1);
     }
-    const kv = kvRows(n, kvHeads, d);
     ops.kvAppend(kv, k, v, 0);
     count('kvAppend');
-    const context = ops.attention(q, heads, kv, everyKey);
+    if (!q) continue;
+    const keys = past ? concatKv([past[layer]!, kv]) : kv;
+    const keyCount = keys.kScales.length / kvHeads;
+    const seen = { keyFirst: 0, keyCount, queryFirst: keyCount - n, causal: config.causal, window, extras };
+    const context = ops.attention(q, heads, keys, seen);
     count('attention');
     x = add(x, linear(quantize(context, heads * d), w.panels(`${p}.attention.output`)));
     if (!pre) x = norm(x, `${p}.attention.norm`);
@@ -122,7 +140,7 @@ export function referenceForward(model: ReferenceModel, payload: Uint8Array, cal
   if (pre) x = norm(x, 'final.norm');
   if (config.kind === 'decoder') {
     const last = quantize(x.subarray((n - 1) * hidden), hidden);
-    return finite(linear(last, config.tiedHead ? table : w.panels('head')), kernelCalls);
+    return finite(linear(last, config.tiedHead ? table : w.panels('head')), kernelCalls, kept);
   }
   const pooled = pooling === 'cls' ? x.slice(0, hidden) : ops.poolMean(x, hidden);
   if (pooling !== 'cls') count('poolMean');
@@ -130,11 +148,18 @@ export function referenceForward(model: ReferenceModel, payload: Uint8Array, cal
     ops.l2Normalize(pooled);
     count('l2Normalize');
   }
-  return finite(pooled, kernelCalls);
+  return finite(pooled, kernelCalls, kept);
 }
 
-function finite(values: Float32Array, kernelCalls: Record<string, number>): ReferenceResult {
+/** Angles of each row's position. */
+function angles(positions: readonly number[], d: number, base: number): Float32Array {
+  const rows = new Float32Array(positions.length * d);
+  positions.forEach((position, row) => rows.set(ops.ropeTable(1, d, base, position), row * d));
+  return rows;
+}
+
+function finite(values: Float32Array, kernelCalls: Record<string, number>, kept: readonly KvRows[]): ReferenceResult {
   const i = values.findIndex((v) => !Number.isFinite(v));
   if (i >= 0) throw new MgtError('BadWeights', `output[${i}]`, 'finite values', values[i]);
-  return { values, kernelCalls };
+  return { values, kept, kernelCalls };
 }

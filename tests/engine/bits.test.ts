@@ -1,8 +1,10 @@
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { randomModel } from '../../src/convert/init.js';
-import { Random } from '../../src/convert/random.js';
+import { Random } from '../../src/random.js';
 import { MincutGatedTransformer } from '../../src/core.node.js';
-import { prepareCall } from '../../src/engine/call.js';
+import type { ModelConfig } from '../../src/config.js';
+import { NO_PAST, prepareCall, type Call, type InferInput } from '../../src/engine/call.js';
+import { runOptions } from '../../src/engine/options.js';
 import { attendedPairs } from '../../src/engine/stats.js';
 import { parseHeader } from '../../src/format/file.js';
 import { panelBytes } from '../../src/format/tensors.js';
@@ -14,6 +16,18 @@ import { models } from '../support/models.js';
 
 const builds = relaxedDotIsExact() ? (['plain', 'relaxed'] as const) : (['plain'] as const);
 const bits = (v: Float32Array): string => Buffer.from(v.buffer, v.byteOffset, v.byteLength).toString('base64');
+
+/** A stateless call under the default rules. */
+function prepared(config: ModelConfig, input: InferInput): Call {
+  const { context } = config;
+  const gate = { policy: POLICIES.default, policyId: 0, scheduler: false };
+  return prepareCall(
+    { config, shape: gateShape(config, context), gate },
+    runOptions({}, config, context),
+    NO_PAST,
+    input,
+  );
+}
 
 /** Gate packets that give each tier: full, reduced, safe, skip. */
 const tiers = {
@@ -38,13 +52,12 @@ describe.each(Object.entries(models))('%s', (_name, config) => {
     const model = await MincutGatedTransformer.load(bytes, { simd });
     const file = parseHeader(bytes, bytes.length);
     const payload = bytes.subarray(file.payloadOffset);
-    const shape = gateShape(config, config.context);
     for (const n of [1, 2, 3, 5, 8, 17, config.context]) {
       for (const gate of Object.values(tiers)) {
         const tokens = tokensOf(n, n);
         const result = model.infer({ tokens, gate });
         const values = (result.embedding ?? result.logits)!;
-        const call = prepareCall(config, shape, POLICIES.default, { tokens, gate });
+        const call = prepared(config, { tokens, gate });
         const expected = referenceForward(file, payload, call);
         expect(bits(values)).toEqual(bits(expected.values));
         expect(result.stats.kernelCalls).toEqual(expected.kernelCalls);
@@ -55,21 +68,20 @@ describe.each(Object.entries(models))('%s', (_name, config) => {
 
   test('layers, kernel calls and MACs agree with the closed formula of what ran', async () => {
     const model = await MincutGatedTransformer.load(bytes, { simd: 'plain' });
-    const shape = gateShape(config, config.context);
     const { hidden, heads, kvHeads, headDim, ffn, vocab } = config;
     for (const gate of Object.values(tiers)) {
       const tokens = tokensOf(config.context, 3);
       const { stats, witness } = model.infer({ tokens, gate });
-      const call = prepareCall(config, shape, POLICIES.default, { tokens, gate });
+      const call = prepared(config, { tokens, gate });
       const n = call.tokens.length;
-      const layers = call.decision.layersToRun;
+      const layers = call.verdict.layersToRun;
       const qDim = heads * headDim;
       const perRow = 2 * hidden * qDim + 2 * hidden * kvHeads * headDim + (config.gatedFfn ? 3 : 2) * hidden * ffn;
       expect(stats.layersExecuted).toBe(layers);
       expect(witness.layersExecuted).toBe(layers);
       expect(stats.macs).toEqual({
         linear: layers * n * perRow,
-        attention: layers * 2 * attendedPairs(n, 0, n, config.causal, call.window) * qDim,
+        attention: layers * 2 * attendedPairs(n, 0, n, config.causal, call.window, call.extras) * qDim,
         head: config.kind === 'decoder' ? vocab * hidden : 0,
         gate: 0,
       });

@@ -1,55 +1,32 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
-import {
-  advanceKvLayerState,
-  decodeKvLayerState,
-  flushKvLayerStates,
-  kvLayerStateBytes,
-} from '../../src/packets/kv.js';
-
-const stateOf = (view: DataView, layer: number, capacity: number) =>
-  decodeKvLayerState(view, layer * kvLayerStateBytes(capacity), capacity);
-const advance = (view: DataView, layer: number, capacity: number, tokens: number) =>
-  advanceKvLayerState(view, layer * kvLayerStateBytes(capacity), capacity, tokens);
+import { MgtError } from '../../src/errors.js';
+import { decodeKvLayerState, encodeKvLayerState, kvLayerStateBytes } from '../../src/packets/kv.js';
 
 describe('KvLayerState', () => {
   test('fields are u16 up to 65535 slots and u32 above', () => {
     expect([1, 64, 65535, 65536, 131072].map(kvLayerStateBytes)).toEqual([4, 4, 4, 8, 8]);
   });
 
-  test('one token makes length 1 and position 1, in its own layer only; flush empties all', () => {
-    const view = new DataView(new ArrayBuffer(4 * 4));
-    for (let layer = 0; layer < 4; layer++) {
-      advance(view, layer, 32, 1);
-      expect(stateOf(view, layer, 32)).toEqual({ writeIndex: 1, validLength: 1 });
-      if (layer < 3) expect(stateOf(view, layer + 1, 32)).toEqual({ writeIndex: 0, validLength: 0 });
-    }
-    flushKvLayerStates(view, 0, 32, 4);
-    for (let layer = 0; layer < 4; layer++) {
-      expect(stateOf(view, layer, 32)).toEqual({ writeIndex: 0, validLength: 0 });
-    }
-  });
-
-  test.each([1, 5, 32, 65535, 65536, 70000])('a ring of %d slots wraps like counting tokens does', (capacity) => {
-    const steps = fc.array(fc.nat({ max: capacity * 2 }), { maxLength: 12 });
-    fc.assert(
-      fc.property(steps, (tokens) => {
-        const view = new DataView(new ArrayBuffer(8));
-        let written = 0;
-        for (const n of tokens) {
-          advance(view, 0, capacity, n);
-          written += n;
-          const expected = { writeIndex: written % capacity, validLength: Math.min(written, capacity) };
-          expect(stateOf(view, 0, capacity)).toEqual(expected);
-        }
-      }),
-    );
-  });
-
-  test.each([32, 70000])('flush of a ring of %d slots clears its layers and nothing else', (capacity) => {
+  test.each([32, 65535, 70000])('records of a ring of %d slots read back, and touch nothing else', (capacity) => {
     const bytes = new Uint8Array(64).fill(0xa5);
-    const size = 3 * kvLayerStateBytes(capacity);
-    flushKvLayerStates(new DataView(bytes.buffer), 8, capacity, 3);
-    expect([...bytes]).toEqual([...bytes.keys()].map((i) => (i >= 8 && i < 8 + size ? 0 : 0xa5)));
+    const view = new DataView(bytes.buffer);
+    const size = kvLayerStateBytes(capacity);
+    const state = { writeIndex: capacity - 1, validLength: capacity };
+    encodeKvLayerState(state, view, 8, capacity);
+    expect(decodeKvLayerState(view, 8, capacity)).toEqual(state);
+    for (const [i, byte] of bytes.entries()) if (i < 8 || i >= 8 + size) expect(byte).toBe(0xa5);
+  });
+
+  test('a place no ring of this size has is refused by name', () => {
+    const view = new DataView(new ArrayBuffer(4));
+    for (const [writeIndex, validLength, field] of [
+      [32, 0, 'kv.writeIndex'],
+      [0, 33, 'kv.validLength'],
+    ] as const) {
+      encodeKvLayerState({ writeIndex, validLength }, view, 0, 1000);
+      const read = (): unknown => decodeKvLayerState(view, 0, 32);
+      expect(read).toThrow(MgtError);
+      expect(read).toThrow(field);
+    }
   });
 });

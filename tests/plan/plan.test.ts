@@ -35,9 +35,12 @@ describe('arena plan', () => {
     expect(region('buffers.tokens')).toEqual([0, 128, 'u32', [32]]);
     expect(region('buffers.positions')).toEqual([128, 128, 'u32', [32]]);
     expect(region('buffers.x')).toEqual([256, 16384, 'f32', [32, 128]]);
-    expect(region('kv.state')?.toString()).toContain('u16,2,2');
-    // Per layer 4 heads of 32 slots: codes 4096 and 4096 bytes, scales 512 and 512.
-    expect(region('kv.blocks')?.toString()).toContain('18432,u8,2,9216');
+    // K and V 4 heads × 32 slots × 32 codes, their scales 4 × 32 f32; positions u32[32]; two KvLayerStates; f32[256].
+    const layerBytes = 2 * 4096 + 2 * 512;
+    const session = { kv: 0, layers: 2, layerBytes, positions: 18432, state: 18560, output: 18624, bytes: 19648 };
+    expect(plan.session).toEqual(session);
+    expect(region('sessions.0')).toEqual([plan.memory.buffers, 19648, 'u8', [19648]]);
+    expect(plan.memory.kv).toBe(19648);
   });
 
   test('AR2: a plan holds every tensor of a model whose width is no multiple of 64', () => {
@@ -70,11 +73,20 @@ describe('arena plan', () => {
     );
   });
 
+  test('room for more sessions is more of the same block', () => {
+    const [one, three] = [1, 3].map((sessions) => planArena(presetModel('micro'), 32, sessions));
+    expect(three!.memory.kv).toBe(3 * one!.memory.kv);
+    expect(three!.sessionsAt).toBe(one!.sessionsAt);
+    expect(three!.regions.filter((r) => r.name.startsWith('sessions.')).map((r) => r.offset)).toEqual(
+      [0, 1, 2].map((i) => one!.sessionsAt + i * one!.session.bytes),
+    );
+  });
+
   test('KvLayerState fields widen above 65,535 slots', () => {
-    const state = (context: number): unknown => {
-      const plan = planArena({ ...presetModel('micro'), context }, context);
-      return plan.regions.find((r) => r.name === 'kv.state')?.dtype;
+    const bytes = (context: number): number => {
+      const { state, output } = planArena({ ...presetModel('micro'), layers: 16, context }, context).session;
+      return output - state;
     };
-    expect([state(65528), state(70000)]).toEqual(['u16', 'u32']);
+    expect([bytes(65528), bytes(70000)]).toEqual([64, 128]);
   });
 });

@@ -1,78 +1,68 @@
-import { Worker } from 'node:worker_threads';
-import type { InferInput } from '../../engine/call.js';
-import type { InferResult } from '../../engine/model.js';
-import { MgtError } from '../../errors.js';
-import type { Context, Run } from '../specs.js';
-import { parseJson, parseNumberList, type Parsed } from '../args.js';
-import { writeWhole } from '../files.js';
+import { stat } from 'node:fs/promises';
+import type { InferResult } from '../../engine/run.js';
+import { callReference, callWasm, type CallAnswer, type CallJob } from '../calls.js';
+import { beginFile, readWhole, writeWhole, type PendingFile } from '../files.js';
+import { catchUp } from '../interrupt.js';
+import { appendCall } from '../logs.js';
 import { littleEndian, sha256Hex } from '../model.js';
 import { countText, firstValues, jsonFloats, oneLine, print } from '../output.js';
-import { catchUp } from '../interrupt.js';
-import { createProgress } from '../progress.js';
-import type { Answer, Job } from '../reference-thread.js';
+import { readInput, readSetup } from '../setup.js';
+import type { Run } from '../specs.js';
 
-/** `mgt infer`: one stateless call on token ids as given. */
+/** `mgt infer`: one call on token ids as given, stateless or of a session kept in a file. */
 export const run: Run = async (parsed, context) => {
+  const { operands, values: words } = parsed;
   const input = readInput(parsed);
-  const result =
-    parsed.values.get('engine') === 'reference'
-      ? await onReference(parsed, input, context)
-      : await onWasm(parsed, input, context);
-  await catchUp('infer', context.signal);
+  const setup = await readSetup(parsed);
+  const [sessionPath, logPath] = [words.get('session'), words.get('log')];
+  const before = sessionPath === undefined ? undefined : ((await readIfThere('--session', sessionPath)) ?? 'new');
+  const log = logPath === undefined ? undefined : await readIfThere('--log', logPath);
+  const job: CallJob = { path: operands[0]!, setup, input, session: before };
+
+  const files: PendingFile[] = [];
+  const begin = async (option: string, path: string | undefined): Promise<PendingFile | undefined> => {
+    const file = path === undefined ? undefined : await beginFile(option, path);
+    if (file) files.push(file);
+    return file;
+  };
+  try {
+    // Paths that cannot be written are known before anything runs.
+    const sessionFile = await begin('--session', sessionPath);
+    const logFile = await begin('--log', logPath);
+    const answer = await compute(job, words, context.signal);
+    await catchUp('infer', context.signal);
+    await logFile?.commit(await appendCall(log, logPath!, answer, before));
+    await sessionFile?.commit(answer.session!);
+    await show(answer.result, words.get('out'), context.json);
+  } finally {
+    await Promise.all(files.map((file) => file.discard()));
+  }
+};
+
+function compute(job: CallJob, words: ReadonlyMap<string, string>, signal: AbortSignal): Promise<CallAnswer> {
+  if (words.get('engine') === 'reference') return callReference(job, signal);
+  return callWasm(job, (words.get('simd') ?? 'auto') as 'auto' | 'plain' | 'relaxed', signal);
+}
+
+/** A file's bytes, or nothing where there is no file yet. */
+async function readIfThere(option: string, path: string): Promise<Uint8Array | undefined> {
+  const found = await stat(path).catch((error: NodeJS.ErrnoException) => error);
+  return 'code' in found && found.code === 'ENOENT' ? undefined : readWhole(option, path);
+}
+
+async function show(result: InferResult, out: string | undefined, json: boolean): Promise<void> {
   const { kind, witness, stats } = result;
   const values = (result.embedding ?? result.logits)!;
   const raw = littleEndian(values);
   const sha256 = sha256Hex(raw);
-  const out = parsed.values.get('out');
   if (out !== undefined) await writeWhole('--out', out, raw);
-  if (context.json) {
+  if (json) {
     const head = JSON.stringify({ kind, shape: [values.length], sha256 }).slice(1, -1);
     const body = out === undefined ? `,"values":${jsonFloats(values)}` : '';
     await print(`{${head}${body},${JSON.stringify({ witness, stats }).slice(1)}\n`);
   } else {
     await print(`${summary(result, values, sha256, out).join('\n')}\n`);
   }
-};
-
-/** The call as the words spell it; whether it makes sense is the engine's to say. */
-function readInput({ values }: Parsed): InferInput {
-  const json = (name: string): object | undefined => {
-    const text = values.get(name);
-    return text === undefined ? undefined : (parseJson(`--${name}`, text) as object);
-  };
-  return { tokens: parseNumberList('--tokens', values.get('tokens')!), gate: json('gate'), spikes: json('spikes') };
-}
-
-async function onWasm({ operands, values }: Parsed, input: InferInput, { signal }: Context): Promise<InferResult> {
-  const { MincutGatedTransformer } = await import('../../core.node.js');
-  const progress = createProgress();
-  try {
-    const model = await MincutGatedTransformer.load(operands[0]!, {
-      simd: (values.get('simd') ?? 'auto') as 'auto' | 'plain' | 'relaxed',
-      signal,
-      onProgress: (p) => progress.update('loading', p.loaded, p.total),
-    });
-    return model.infer(input);
-  } finally {
-    progress.done();
-  }
-}
-
-function onReference({ operands }: Parsed, input: InferInput, { signal }: Context): Promise<InferResult> {
-  const job: Job = { path: operands[0]!, input };
-  const worker = new Worker(new URL('../reference-thread.js', import.meta.url), { workerData: job });
-  return new Promise((resolve, reject) => {
-    signal.addEventListener('abort', () => {
-      reject(new MgtError('Aborted', 'infer', 'to finish', 'an abort'));
-      void worker.terminate();
-    });
-    worker.on('error', reject);
-    worker.on('message', (answer: Answer) => {
-      if ('result' in answer) return resolve(answer.result);
-      const { code, field, expected, got } = answer.error;
-      reject(new MgtError(code, field, expected, got));
-    });
-  });
 }
 
 function summary({ kind, witness, stats }: InferResult, values: Float32Array, sha256: string, out?: string): string[] {

@@ -12,6 +12,11 @@ export class Random {
     this.#state = seed >>> 0;
   }
 
+  /** Where the generator stands: a new one with this seed goes on from here. */
+  get state(): number {
+    return this.#state >>> 0;
+  }
+
   /** Uniform u32. */
   u32(): number {
     this.#state = (this.#state + 0x9e3779b9) | 0;

@@ -1,0 +1,270 @@
+import { checkInteger } from '../check.js';
+import { MgtError } from '../errors.js';
+import { encodeSnapshot, type SessionState } from '../format/snapshot.js';
+import { Trace } from '../gate/trace.js';
+import type { Witness } from '../packets/witness.js';
+import { Random } from '../random.js';
+import { NO_PAST, prepareCall, type Call, type InferInput, type Past } from './call.js';
+import { commitUnder, type Commit } from './commit.js';
+import { alive, type Loaded } from './loaded.js';
+import type { RunOptions } from './options.js';
+import { recordOf, type Recorder } from './record.js';
+import { appendRuns, overwrittenBy, storedRuns } from './ring.js';
+import { outputFor, outputSize, ownKeys, resultOf, runCall, type InferResult } from './run.js';
+import type { Keys, Runtime } from './runtime.js';
+import { SessionBlock } from './session-block.js';
+
+let made = 0;
+
+/**
+ * A conversation with a model: KV cache, position, signature cache and generator, in a block of the model's arena.
+ * What a call may change of it is the gate's decision (docs/gate.md, "What a decision does to a session").
+ */
+export class Session {
+  readonly #run: RunOptions;
+  readonly #seed: number;
+  readonly #log: Recorder | undefined;
+  /** Its name in a log, and what the log knows of its state. */
+  readonly #id = made++;
+  #known: 'start' | 'last' | 'state';
+  readonly #trace = new Trace();
+  readonly #block: SessionBlock;
+  #loaded: Loaded | undefined;
+  #position = 0;
+  /** Tokens the ring has overwritten since it was last empty. */
+  #overwritten = 0;
+  #random: Random;
+  #signature: bigint | undefined;
+  #last: Witness | undefined;
+
+  /** Not for callers: use `model.createSession` or `model.restore`. */
+  constructor(loaded: Loaded, run: RunOptions, seed: number, log: Recorder | undefined, from?: Session | SessionState) {
+    this.#loaded = loaded;
+    this.#run = run;
+    this.#seed = seed;
+    this.#log = log;
+    this.#block = new SessionBlock(loaded.runtime, loaded.blocks.take(), run.sinks);
+    this.#random = new Random(seed);
+    this.#known = from ? 'state' : 'start';
+    if (from instanceof Session) this.#copy(from);
+    else if (from) this.#load(from);
+  }
+
+  /** What it was made with. */
+  get options(): RunOptions & { readonly seed: number } {
+    return { ...this.#run, seed: this.#seed };
+  }
+
+  /** Position of the next token: tokens consumed since the last reset or flush. An encoder's calls stand alone: 0. */
+  get position(): number {
+    return this.#position;
+  }
+
+  /** Tokens in the KV cache. @throws MgtError `Disposed` */
+  get length(): number {
+    this.#live();
+    return this.#block.ring.validLength;
+  }
+
+  /** The witnesses of its last calls, with rates and trend. */
+  get trace(): Trace {
+    return this.#trace;
+  }
+
+  /** The witness of its last call; none after a reset. */
+  get witness(): Witness | undefined {
+    return this.#last;
+  }
+
+  /** The next number of its seeded generator, uniform in [0, 1): the same sequence on every engine. */
+  random(): number {
+    this.#live();
+    return this.#random.uniform();
+  }
+
+  /**
+   * Runs tokens after what the session holds, as the gate decides.
+   * @throws MgtError `BadInput`, `OutputTooSmall`, `Disposed`: the session is unchanged. `BadWeights` where the output is not finite:
+   *   the session is unchanged too, unless its ring was full: then its KV cache is empty.
+   */
+  infer(input: InferInput): InferResult {
+    const loaded = this.#live();
+    const { runtime: rt, rules } = loaded;
+    const call = prepareCall(rules, this.#run, this.#past(rt), input);
+    const values = outputFor(input.out, outputSize(rt.config));
+    const before = this.#log && this.#known === 'state' ? this.snapshot() : undefined;
+
+    if (call.flush) this.#flush();
+    const cached = call.verdict.skip === 1 && call.signature !== undefined && call.signature === this.#signature;
+    rt.begin();
+    if (cached) values.set(this.#block.output);
+    else this.#compute(rt, call, values);
+
+    const result = resultOf(rt, rules, call, values, cached ? 1 : 0);
+    this.#last = result.witness;
+    this.#trace.push(result.witness);
+    if (this.#log) this.#record(loaded, this.#log, call, result, before);
+    return result;
+  }
+
+  /** A second session in the same state; from here on each goes its own way. @throws MgtError `OutOfMemory`, `Disposed` */
+  fork(): Session {
+    return new Session(this.#live(), this.#run, this.#seed, this.#log, this);
+  }
+
+  /**
+   * Forgets the tokens from position n on.
+   * @throws MgtError `BadInput` where n is not 0..position, or a token that a next one at n would see is overwritten
+   */
+  truncate(n: number): void {
+    const { rules } = this.#live();
+    checkInteger('n', n, 0, this.#position);
+    if (n === this.#position) return;
+    if (n > 0) {
+      const { capacity, sinks, validLength } = this.#block.ring;
+      const positions = this.#block.positions();
+      const drop = positions.filter((p) => p >= n).length;
+      // What a full-tier token at n sees of the ring, itself not counted.
+      const seen = Math.min(rules.shape.windowNormal, capacity - sinks) - 1;
+      if (this.#overwritten > 0 && validLength - drop < sinks + seen) {
+        const first = sinks + seen < validLength ? positions[sinks + seen]! : this.#position;
+        throw new MgtError('BadInput', 'n', `0 or ${first}..${this.#position}: what came before is overwritten`, n);
+      }
+      this.#block.drop(drop);
+      this.#position = n;
+    } else this.#flush();
+    this.#known = 'state';
+  }
+
+  /** As it was made: no tokens, no cached output, the generator at its seed. */
+  reset(): void {
+    this.#live();
+    this.#flush();
+    this.#block.output.fill(0);
+    this.#random = new Random(this.#seed);
+    this.#signature = undefined;
+    this.#last = undefined;
+    this.#known = 'start';
+  }
+
+  /** The session as bytes, for `model.restore` on any engine or build with the same model file and context. */
+  snapshot(): Uint8Array {
+    const loaded = this.#live();
+    const state = {
+      layerOrder: this.#run.layerOrder,
+      kvFill: this.#run.kvFill,
+      sinks: this.#run.sinks,
+      seed: this.#seed,
+      generator: this.#random.state,
+      position: this.#position,
+      overwritten: this.#overwritten,
+      positions: this.#block.positions(),
+      layers: this.#block.save(),
+      cached: this.#signature === undefined ? undefined : { signature: this.#signature, output: this.#block.output },
+    };
+    return encodeSnapshot(state, loaded.sessionModel);
+  }
+
+  /**
+   * Asks whether the host may persist or act on the last call's result, and runs `act` only if so. The answer is the last witness's
+   * `externalWritesEnabled`; before any call, and after a reset, it is no.
+   */
+  commit<T>(act: (witness: Witness) => T): Commit<T> {
+    this.#live();
+    return commitUnder(this.#last, act);
+  }
+
+  /** Zeroes its block and gives it back. Any later call throws `Disposed`; disposing twice is fine. */
+  dispose(): void {
+    if (this.#loaded?.live) this.#loaded.blocks.give(this.#block.at);
+    this.#loaded = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #live(): Loaded {
+    if (!this.#loaded) throw new MgtError('Disposed', 'session', 'a live session', 'a disposed one');
+    return alive(this.#loaded);
+  }
+
+  /** What stands before a call's tokens. */
+  #past(rt: Runtime): Past {
+    if (rt.plan.session.layers === 0) return NO_PAST;
+    const block = this.#block;
+    const { validLength } = block.ring;
+    return { stored: validLength, position: this.#position, indexOf: (p) => block.positions().indexOf(p) };
+  }
+
+  #compute(rt: Runtime, call: Call, values: Float32Array): void {
+    const { write, positions, given, signature } = call;
+    const kv = rt.plan.session.layers > 0;
+    const over = write && kv ? overwrittenBy(this.#block.ring, positions.length) : 0;
+    try {
+      runCall(rt, call, this.#keys(rt, call), this.#run.kvFill, values);
+    } catch (error) {
+      // Tokens may be gone already: what is left is no state that ever was.
+      if (over > 0) this.#flush();
+      throw error;
+    }
+    if (!write) return;
+    if (kv) {
+      this.#block.append(positions);
+      this.#position += given.length;
+      this.#overwritten += over;
+    }
+    if (signature !== undefined) {
+      this.#signature = signature;
+      this.#block.output.set(values.subarray(0, outputSize(rt.config)));
+    }
+  }
+
+  /** Which keys a call sees and which slots keep it. */
+  #keys(rt: Runtime, { tokens, write, window, extras, verdict }: Call): Keys {
+    if (rt.plan.session.layers === 0 || verdict.skip === 1) return ownKeys(window, extras);
+    const { ring, kv } = this.#block;
+    const n = tokens.length;
+    return {
+      base: kv,
+      stored: storedRuns(ring),
+      kept: write ? appendRuns(ring, n) : [],
+      scratch: !write || overwrittenBy(ring, n) > 0,
+      window,
+      extras,
+    };
+  }
+
+  #flush(): void {
+    this.#block.flush();
+    this.#position = 0;
+    this.#overwritten = 0;
+  }
+
+  #copy(from: Session): void {
+    this.#block.copyFrom(from.#block);
+    this.#position = from.#position;
+    this.#overwritten = from.#overwritten;
+    this.#random = new Random(from.#random.state);
+    this.#signature = from.#signature;
+  }
+
+  #load({ positions, layers, position, overwritten, generator, cached }: SessionState): void {
+    this.#block.load(positions, layers);
+    this.#position = position;
+    this.#overwritten = overwritten;
+    this.#random = new Random(generator);
+    this.#signature = cached?.signature;
+    if (cached) this.#block.output.set(cached.output);
+  }
+
+  #record(loaded: Loaded, log: Recorder, call: Call, result: InferResult, snapshot: Uint8Array | undefined): void {
+    log.record({
+      ...recordOf(loaded.modelHash, loaded.settings(this.#run, this.#seed), call, result),
+      session: this.#id,
+      from: this.#known,
+      snapshot,
+    });
+    this.#known = 'last';
+  }
+}
