@@ -76,10 +76,9 @@ export class CallLog implements Recorder {
    */
   async bytes(format: LogFormat = this.format): Promise<Uint8Array> {
     await this.#work;
-    const links = this.#links.slice();
-    if (format === this.format) return writeLog(format, links);
+    if (format === this.format) return writeLog(format, this.#links);
     const chain: Link[] = [];
-    for (const { body } of links) chain.push(await link(format, decodeBody(this.format, body), chain.at(-1)));
+    for (const { body } of this.#links) chain.push(await link(format, decodeBody(this.format, body), chain.at(-1)));
     return writeLog(format, chain);
   }
 
