@@ -58,16 +58,22 @@ const ENTRIES = [
   'cli/reference-thread.js',
 ];
 
-/** Entries whose classes share a name with what they extend: the bundler would number them. */
-const SUBCLASSES = /[/\\](index|core)(\.node)?\.js$/;
+/** The compiled modules whose values an entry exports, and the entries themselves. */
+function publicModules(from) {
+  const fronts = [...ENTRIES, 'exports.js'].map((file) => join(from, file));
+  const targets = fronts.flatMap((file) =>
+    [...readFileSync(file, 'utf8').matchAll(/^export .* from '([^']+)'/gm)].map(([, path]) =>
+      join(dirname(file), path),
+    ),
+  );
+  return new Set([...fronts, ...targets]);
+}
 
-/**
- * Short names file by file: what a module exports and every method keep theirs, so that a stack trace names them as the
- * source does. The bundler, which sees what modules share, shortens no name.
- */
+/** Names are short but for those of public modules and of methods, which a stack trace gives as the source does. */
 const shorten = (from) => ({
   name: 'shorten',
   setup(build) {
+    const known = publicModules(from);
     build.onLoad({ filter: /\.js$/ }, async ({ path }) => {
       const source = readFileSync(path, 'utf8');
       const isEntry = ENTRIES.some((file) => join(from, file) === path);
@@ -82,7 +88,7 @@ const shorten = (from) => ({
         charset: 'utf8',
         minifyIdentifiers: true,
         minifySyntax: true,
-        keepNames: SUBCLASSES.test(path),
+        keepNames: known.has(path),
       });
       return { contents };
     });
@@ -105,6 +111,7 @@ async function bundle(from, to) {
     external: ['node:*', ...Object.keys(manifest.dependencies)],
     charset: 'utf8',
     minifyWhitespace: true,
+    minifyIdentifiers: true,
     minifySyntax: true,
     plugins: [shorten(from)],
     logLevel: 'error',
