@@ -24,6 +24,8 @@ export interface VerifiedLog {
 const START = new Uint8Array(32);
 const NEWLINE = 10;
 const encoder = new TextEncoder();
+const latin1 = new TextDecoder('latin1');
+const utf8 = new TextDecoder();
 
 /*
  * Binary file: magic, then frames; ~n is every bit of n turned
@@ -50,7 +52,7 @@ export const placeOf = (format: LogFormat, index: number): string =>
   `${format === 'json' ? 'line' : 'record'} ${index + 1}`;
 
 export const decodeBody = (format: LogFormat, body: Uint8Array): Entry =>
-  format === 'json' ? fromJson(`${new TextDecoder().decode(body)}}`) : fromBinary(body);
+  format === 'json' ? fromJson(`${utf8.decode(body)}}`) : fromBinary(body);
 
 /** The next link of a chain. */
 export async function link(format: LogFormat, entry: Entry, previous: Link | undefined): Promise<Link> {
@@ -169,7 +171,7 @@ function isCut(text: string): boolean {
 }
 
 /** Every byte as one character; what is above 127 stands in no log and fails as JSON or by its hash. */
-const ascii = (bytes: Uint8Array): string => new TextDecoder('latin1').decode(bytes);
+const ascii = (bytes: Uint8Array): string => latin1.decode(bytes);
 
 function parses(text: string): boolean {
   try {

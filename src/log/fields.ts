@@ -2,6 +2,7 @@ import { checkInteger, checkKeys, checkOneOf } from '../check.js';
 import type { Settings } from '../engine/record.js';
 import { MgtError } from '../errors.js';
 import { viewOf } from '../format/header.js';
+import { validateEnergy } from '../gate/energy.js';
 import { choosePolicy } from '../gate/policy.js';
 import { LITTLE_ENDIAN, nameOf, U32_MAX } from '../packets/fields.js';
 
@@ -136,18 +137,20 @@ export const BYTES: Field<Uint8Array> = {
   },
 };
 
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
 /** Length, then JSON as JSON.stringify writes it: the one place where a log holds numbers that are no integers. */
 export const SETTINGS: Field<Settings> = {
   write: (settings) => BYTES.write(new TextEncoder().encode(JSON.stringify(settings))),
   read(from) {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(BYTES.read(from));
+    const text = utf8.decode(BYTES.read(from));
     const settings: unknown = JSON.parse(text);
     if (JSON.stringify(settings) !== text) throw new MgtError('BadFile', 'settings', 'JSON without spaces', text);
     return checkSettings(settings);
   },
 };
 
-/** What a loader does not check again; the rest (energy, tiers) it refuses by itself. */
+/** Everything but `tiers`, whose ranges depend on the model: its loader refuses them. */
 function checkSettings(value: unknown): Settings {
   const keys = ['context', 'policy', 'energy', 'scheduler', 'tiers', 'layerOrder', 'kvFill', 'sinks', 'seed'];
   const raw = checkKeys('settings', value, keys, 'BadFile');
@@ -165,5 +168,6 @@ function checkSettings(value: unknown): Settings {
     if (typeof raw[key] !== 'object') throw new MgtError('BadFile', `settings.${key}`, 'an object or null', raw[key]);
   }
   choosePolicy(raw.policy);
+  if (raw.energy !== null) validateEnergy(raw.energy);
   return raw as unknown as Settings;
 }

@@ -1,8 +1,11 @@
-import { beforeAll, describe, expect, test } from '@jest/globals';
+import { beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { MgtError } from '../../src/errors.js';
 import { readLog } from '../../src/log/chain.js';
 import { CallLog } from '../../src/log/log.js';
 import { entriesOf, forge, Process, sha, STEPS, told, type Step } from './support.js';
+
+// Thousands of files are read whole; on a busy machine that takes longer than jest's five seconds.
+jest.setTimeout(60_000);
 
 type Both = Record<'json' | 'binary', Uint8Array>;
 let files: Both;
@@ -194,6 +197,7 @@ describe('a chain made anew over entries that cannot be', () => {
     ['line 1: settings', put(0, 'settings', 'policy', 'reckless')],
     ['line 1: settings', put(0, 'settings', 'policy', { lambdaMin: -1 })],
     ['line 1: settings.energy', put(0, 'settings', 'energy', 'high')],
+    ['line 1: settings', put(0, 'settings', 'energy', { allowBelow: 2 })],
     ['line 1: settings.scheduler', put(0, 'settings', 'scheduler', 1)],
     ['line 1: settings.layerOrder', put(0, 'settings', 'layerOrder', 'middle')],
     ['line 1: settings.kvFill', put(0, 'settings', 'kvFill', 'half')],

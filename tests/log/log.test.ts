@@ -236,7 +236,7 @@ describe('any calls', () => {
   const settings: fc.Arbitrary<Settings> = fc.record({
     context: fc.integer({ min: 1, max: 2 ** 32 - 1 }),
     policy: fc.constantFrom<Settings['policy'][]>('default', 'permissive', POLICIES.conservative),
-    energy: fc.constant(null),
+    energy: fc.option(fc.constant({ allowBelow: 0.1, quarantineFrom: 1 / 3, minConfidence: 0 })),
     scheduler: fc.boolean(),
     tiers: fc.constant(null),
     layerOrder: fc.constantFrom('first', 'last'),
