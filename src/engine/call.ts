@@ -82,7 +82,7 @@ export function prepareCall(rules: CallRules, run: RunOptions, past: Past, input
   const signature = checkSignature(known.signature);
   const verdict = judge(gate, spikes, rules.gate, shape);
 
-  const flush = verdict.decision === 'FlushKv';
+  const flush = verdict.decision === 'FlushKv' && verdict.skip === 0;
   const before = flush ? NO_PAST : past;
   checkPositions(config, shape.seqLen, before.position, given.length);
   const decoder = config.kind === 'decoder';

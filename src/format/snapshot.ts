@@ -187,7 +187,7 @@ export function decodeSnapshot(bytes: Uint8Array, model: SessionModel): SessionS
   };
   const codes = (): Int8Array => {
     const n = stored * sizes.codes;
-    const values = new Int8Array(bytes.slice(at, at + n).buffer);
+    const values = new Int8Array(bytes.buffer, bytes.byteOffset + at, n).slice();
     if (values.includes(-128)) fail('BadFile', 'codes', 'within ±127', -128);
     at += n;
     return values;
