@@ -70,6 +70,9 @@ export const MODELS = [
   { name: 'decoder-int7', config: { ...decoder, quant: 'int7' }, seed: 6 },
 ];
 
+/** Options of the session every engine runs. */
+export const SESSION = { seed: 9, layerOrder: 'last' };
+
 /** More boundary edges than the default policy lets pass: fewer layers, a shorter sequence, a narrower window. */
 const REDUCED = { boundaryEdges: 25 };
 /** The flag that skips every layer. */
@@ -84,6 +87,30 @@ export function inputs(vocab, context) {
     { name: 'reduced', tokens: tokens(14, context, vocab), gate: REDUCED },
     { name: 'skipped', tokens: tokens(15, 9, vocab), gate: SKIPPED },
   ];
+}
+
+/** A session of every decision, past the context, with sparse keys and a cached output. */
+export function sessionCalls(vocab, context) {
+  const gates = [{}, REDUCED, { lambda: 20 }, { flags: 1 }, {}, { lambda: 40 }, {}, REDUCED, {}, SKIPPED];
+  const spikes = { flags: 3, topIdx: [0, 5, context - 2], topWQ15: [3, 2, 1] };
+  return gates.map((gate, i) => ({
+    tokens: tokens(20 + i, i % 3 === 0 ? (context >> 1) + 3 : 2, vocab),
+    gate,
+    signature: i >> 1,
+    ...(i % 2 === 1 && { spikes }),
+  }));
+}
+
+/** Runs `sessionCalls`, halfway taken over by a session restored from bytes; digest of all outputs and the last state. */
+export async function runSession(session, restore, calls) {
+  let current = session;
+  const outputs = [];
+  for (const [i, call] of calls.entries()) {
+    const { embedding, logits } = current.infer(call);
+    outputs.push(...(embedding ?? logits));
+    if (i === calls.length >> 1) current = restore(current.snapshot());
+  }
+  return digest([...outputs, ...current.snapshot()]);
 }
 
 /** Lower-case hex SHA-256 of values as little-endian f32, on any engine with WebCrypto. */
@@ -110,6 +137,9 @@ export async function runCases(load, builds) {
         const { build, layersExecuted: layers, relaxedDot } = stats;
         rows.push({ model: name, input, build, layers, relaxedDot, sha256: await digest(embedding ?? logits) });
       }
+      const calls = sessionCalls(model.info.config.vocab, model.info.context);
+      const sha256 = await runSession(model.createSession(SESSION), (bytes) => model.restore(bytes), calls);
+      rows.push({ model: name, input: 'session', build: model.info.build, layers: -1, relaxedDot: 0, sha256 });
       model.dispose();
     }
   }

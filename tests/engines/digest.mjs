@@ -2,35 +2,56 @@
 //   node digest.mjs MODELS [--reference [LONGEST]]     MODELS: folder of the .mgt files that run.mjs made
 // With `--reference` the plain-TypeScript reference answers, which needs no WebAssembly; inputs up to LONGEST tokens.
 import { readFileSync } from 'node:fs';
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { MODELS, inputs, runCases } from './cases.mjs';
+import { digest, inputs, MODELS, runCases, runSession, SESSION, sessionCalls } from './cases.mjs';
 
 const [folder, mode, longest = '4096'] = process.argv.slice(2);
 const fileOf = (name) => join(folder, `${name}.mgt`);
 
+/** A model or, with a state, a session answered by the reference; looks like the engine's. */
+function referenceModel(path, { answer, emptySession, decodeSnapshot, encodeSnapshot, parseHeader, referenceRules }) {
+  const bytes = new Uint8Array(readFileSync(path));
+  const file = parseHeader(bytes, bytes.length);
+  const model = { file, payload: bytes.subarray(file.payloadOffset) };
+  const { config, sha256 } = file;
+  const owner = { config, sha256, context: config.context };
+  const { rules, run } = referenceRules(config, SESSION);
+  const session = (state) => ({
+    infer(input) {
+      const { result, state: next } = answer(model, rules, run, state, input);
+      state = next;
+      return result;
+    },
+    snapshot: () => encodeSnapshot(state, owner),
+  });
+  return {
+    config,
+    infer: (input) => answer(model, rules, { ...run, layerOrder: 'first' }, undefined, input).result,
+    createSession: () => session(emptySession(config, { ...run, seed: SESSION.seed })),
+    restore: (snapshot) => session(decodeSnapshot(snapshot, owner)),
+  };
+}
+
 async function referenceRows() {
   const { parseHeader } = await import('../../dist.modules/format/file.js');
-  const { referenceForward } = await import('../../dist.modules/reference/forward.js');
-  const { prepareCall } = await import('../../dist.modules/engine/call.js');
-  const { gateShape } = await import('../../dist.modules/gate/shape.js');
-  const { POLICIES } = await import('../../dist.modules/gate/policy.js');
+  const { decodeSnapshot, encodeSnapshot } = await import('../../dist.modules/format/snapshot.js');
+  const { inferReference: answer, referenceRules } = await import('../../dist.modules/cli/reference.js');
+  const { emptySession } = await import('../../dist.modules/reference/session.js');
+  const parts = { parseHeader, decodeSnapshot, encodeSnapshot, answer, referenceRules, emptySession };
   const rows = [];
   for (const { name } of MODELS) {
-    const bytes = new Uint8Array(readFileSync(fileOf(name)));
-    const file = parseHeader(bytes, bytes.length);
-    const payload = bytes.subarray(file.payloadOffset);
-    const { config } = file;
-    const shape = gateShape(config, config.context);
-    for (const { name: input, ...asked } of inputs(config.vocab, config.context)) {
+    const model = referenceModel(fileOf(name), parts);
+    const { vocab, context } = model.config;
+    const row = { model: name, build: 'reference', relaxedDot: 0 };
+    for (const { name: input, ...asked } of inputs(vocab, context)) {
       if (asked.tokens.length > Number(longest)) continue;
-      const call = prepareCall(config, shape, POLICIES.default, asked);
-      const { values } = referenceForward(file, payload, call);
-      // Every engine that runs here is little-endian, as the file format is.
-      const sha256 = createHash('sha256').update(new Uint8Array(values.buffer, values.byteOffset, 4 * values.length));
-      const row = { model: name, input, build: 'reference', layers: call.layers, relaxedDot: 0 };
-      rows.push({ ...row, sha256: sha256.digest('hex') });
+      const { logits, embedding, stats } = model.infer(asked);
+      rows.push({ ...row, input, layers: stats.layersExecuted, sha256: await digest(embedding ?? logits) });
     }
+    const calls = sessionCalls(vocab, context);
+    if (context > Number(longest)) continue;
+    const sha256 = await runSession(model.createSession(), model.restore, calls);
+    rows.push({ ...row, input: 'session', layers: -1, sha256 });
   }
   return rows;
 }
