@@ -14,12 +14,21 @@ import { createRequire } from 'node:module';
 import { arch, cpus, loadavg, platform, release } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { coldPart, kernelsPart, minilmPart, provenance, replacePart, seedPart, targetsPart } from './lib/markdown.mjs';
+import {
+  coldPart,
+  gatePart,
+  kernelsPart,
+  minilmPart,
+  provenance,
+  replacePart,
+  seedPart,
+  targetsPart,
+} from './lib/markdown.mjs';
 import { BENCH, OUT, REPORT, ROOT } from './lib/paths.mjs';
 import { judge } from './lib/targets.mjs';
 import { prepare } from './prepare.mjs';
 
-const PARTS = { kernels: kernelsPart, minilm: minilmPart, cold: coldPart, seed: seedPart };
+const PARTS = { kernels: kernelsPart, minilm: minilmPart, cold: coldPart, gate: gatePart, seed: seedPart };
 
 function options() {
   const known = { only: { type: 'string' }, quick: { type: 'boolean' }, check: { type: 'boolean' } };

@@ -136,10 +136,26 @@ export function seedPart({ weights, buffers, kv, inference }) {
   ].join('\n\n');
 }
 
+export function gatePart({ models, deciding }) {
+  const body = models.flatMap(({ title, tokens, rows }) =>
+    rows.map(({ name, tier, layers, ms, share, macs }, i) => [
+      i === 0 ? `${title}, ${tokens} tokens` : '',
+      `tier ${tier}, ${name}`,
+      layers,
+      duration(ms * 1e6),
+      share.toFixed(share < 0.1 ? 4 : 2),
+      macs.toFixed(macs < 0.1 ? 4 : 2),
+    ]),
+  );
+  const head = ['input', 'tier', 'layers', 'time', 'of tier 0', 'MACs of tier 0'];
+  const costs = deciding.map(({ name, ns, bytes }) => [name, ns.toFixed(0), bytes.toFixed(0)]);
+  return `${table(head, body, 2)}\n\n${table(['one decision', 'ns', 'bytes of heap'], costs)}`;
+}
+
 export function targetsPart(targets) {
-  const body = targets.map(({ claim, unit, needed, goal, measured, met }) => [
+  const body = targets.map(({ claim, unit, needed, goal, measured, met, most }) => [
     claim,
-    `${needed}${unit}`,
+    `${most ? '≤ ' : ''}${needed}${unit}`,
     goal === undefined ? '–' : `${goal}${unit}`,
     measured === undefined ? '–' : `${Number(measured.toPrecision(3))}${unit}`,
     met === undefined ? 'not measured' : met ? 'yes' : 'no',

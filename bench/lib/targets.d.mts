@@ -3,6 +3,8 @@ export interface Judged {
   readonly unit: string;
   readonly needed: number;
   readonly goal?: number;
+  /** The figure must not exceed what is needed; otherwise it must reach it. */
+  readonly most?: boolean;
   readonly measured: number | undefined;
   readonly met: boolean | undefined;
 }
