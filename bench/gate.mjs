@@ -76,11 +76,7 @@ async function tiersOf(model, quick, say) {
 
 /** ns and bytes of heap for one decision, over packets of every outcome, rules alone and with energy gate and scheduler. */
 function deciding(rounds) {
-  const model = {
-    ...{ kind: 'decoder', layers: 4, context: 64, hidden: 256 },
-    tiers: undefined,
-  };
-  const shape = gateShape(model, 64);
+  const shape = gateShape({ layers: 4 }, 64);
   const gates = [
     {},
     { lambda: 20 },
