@@ -1,4 +1,5 @@
-import { lstat, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
+import { constants, rmSync } from 'node:fs';
+import { access, lstat, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { MgtError } from '../errors.js';
 
@@ -16,10 +17,17 @@ export async function readWhole(field: string, path: string, signal?: AbortSigna
 
 /** A file being written: the name is its own only after `commit`. */
 export interface PendingFile {
-  commit(bytes: Uint8Array): Promise<void>;
+  /** Puts all bytes on the disk, under another name still; what can fail of a write fails here. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Gives what was written its name. */
+  commit(): Promise<void>;
   /** Removes what was begun; does nothing after `commit`. */
   discard(): Promise<void>;
 }
+
+/** What ends with the process where nothing else removed it: a second Ctrl-C, a defect. */
+const begun = new Set<string>();
+process.on('exit', () => begun.forEach((path) => rmSync(path, { force: true })));
 
 /**
  * Begins a file beside its final place, so that a path that cannot be written is known before any work is done.
@@ -27,57 +35,81 @@ export interface PendingFile {
  * @throws MgtError `FileNotFound` where the path cannot be written
  */
 export async function beginFile(field: string, path: string): Promise<PendingFile> {
-  const guard = async <T>(step: () => Promise<T>): Promise<T> => {
-    try {
-      return await step();
-    } catch (cause) {
-      throw new MgtError('FileNotFound', field, 'a path to write', cause, { cause });
-    }
-  };
   const found = await stat(path).catch(() => undefined);
   if (found?.isDirectory()) throw new MgtError('FileNotFound', field, 'a file to write', `the directory ${path}`);
   if (found && !found.isFile()) {
     return {
-      commit: (bytes) =>
-        guard(async () => {
+      write: (bytes) =>
+        writable(field, async () => {
           const handle = await open(path, 'w');
           await handle.writeFile(bytes).finally(() => handle.close());
         }),
+      commit: async () => {},
       discard: async () => {},
     };
   }
-  // A link keeps pointing where it did: the file behind it is what is replaced.
-  const target = (await lstat(path).catch(() => undefined)) ? await guard(() => realpath(path)) : path;
-  const temporary = join(dirname(target), `.${basename(target)}.${process.pid}.tmp`);
-  const handle = await guard(() => open(temporary, 'wx'));
+  const target = await targetOf(field, path);
+  return beginBeside(field, target, join(dirname(target), `.${basename(target)}.${process.pid}.tmp`));
+}
+
+/** Where a write ends up: a link keeps pointing where it did, the file behind it is what is replaced. */
+export async function targetOf(field: string, path: string): Promise<string> {
+  if (path === '') throw new MgtError('FileNotFound', field, 'a path to write', 'an empty one');
+  return (await lstat(path).catch(() => undefined)) ? writable(field, () => realpath(path)) : path;
+}
+
+/** A file under the name `temporary`, which must be free, until it takes the place of `target` and its permissions. */
+export async function beginBeside(field: string, target: string, temporary: string): Promise<PendingFile> {
+  const found = await stat(target).catch(() => undefined);
+  const handle = await writable(field, async () => {
+    if (found) await access(target, constants.W_OK);
+    return open(temporary, 'wx');
+  });
+  begun.add(temporary);
   let settled = false;
-  const discard = async (): Promise<void> => {
-    if (settled) return;
+  const settle = (): void => {
     settled = true;
-    await handle.close().catch(() => {});
-    await rm(temporary, { force: true });
+    begun.delete(temporary);
   };
   return {
-    discard,
-    commit: async (bytes) => {
-      try {
-        await guard(async () => {
-          await handle.writeFile(bytes);
-          await handle.close();
-          await rename(temporary, target);
-        });
-        settled = true;
-      } finally {
-        await discard();
-      }
+    write: (bytes) =>
+      writable(field, async () => {
+        if (found) await handle.chmod(found.mode & 0o777);
+        await handle.writeFile(bytes);
+        await handle.sync();
+        await handle.close();
+      }),
+    async commit() {
+      await writable(field, () => rename(temporary, target));
+      settle();
+    },
+    async discard() {
+      if (settled) return;
+      await handle.close().catch(() => {});
+      await rm(temporary, { force: true });
+      settle();
     },
   };
+}
+
+/** What a failed write is to the user. */
+async function writable<T>(field: string, step: () => Promise<T>): Promise<T> {
+  try {
+    return await step();
+  } catch (cause) {
+    throw new MgtError('FileNotFound', field, 'a path to write', cause, { cause });
+  }
 }
 
 /** Writes `bytes` at `path`, all or nothing. @throws MgtError `FileNotFound` */
 export async function writeWhole(field: string, path: string, bytes: Uint8Array): Promise<void> {
   const file = await beginFile(field, path);
-  await file.commit(bytes);
+  try {
+    await file.write(bytes);
+    await file.commit();
+  } finally {
+    await file.discard();
+  }
 }
 
 /** Everything that stands on stdin. @throws MgtError `Aborted` */

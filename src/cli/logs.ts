@@ -13,18 +13,23 @@ import { sha256Hex } from './model.js';
 const BINARY = /\.(bin|mgtlog)$/i;
 
 /**
- * The whole log with one more call and a new seal.
- * @param log the file so far; a new one where there is none
- * @param before the session's bytes before the call: the call goes on in the log where they are what it left, else they go in first
+ * The log to add a call to.
+ * @param bytes the file so far; a new one where there is none
  * @throws MgtError `Truncated`, `BadFile`, `BadChecksum` where the file so far is not whole
  */
-export async function appendCall(
-  log: Uint8Array | undefined,
-  path: string,
+export async function openLog(bytes: Uint8Array | undefined, path: string): Promise<CallLog> {
+  return bytes ? CallLog.open(bytes) : new CallLog(BINARY.test(path) ? 'binary' : 'json');
+}
+
+/**
+ * The whole log with one more call and a new seal.
+ * @param before the session's bytes before the call: the call goes on in the log where they are what it left, else they go in first
+ */
+export function appendCall(
+  calls: CallLog,
   { recorded, session: state }: CallAnswer,
   before: Uint8Array | 'new' | undefined,
 ): Promise<Uint8Array> {
-  const calls = log ? await CallLog.open(log) : new CallLog(BINARY.test(path) ? 'binary' : 'json');
   if (!(before instanceof Uint8Array)) {
     calls.record({ ...recorded, state });
   } else {

@@ -26,7 +26,8 @@ export const run: Run = async ({ operands, values, flags }, { json, signal }) =>
       onProgress: ({ phase, loaded, total }) => progress.update(DOING[phase], loaded, total),
     });
     report = converted.report;
-    await target.commit(converted.bytes);
+    await target.write(converted.bytes);
+    await target.commit();
   } finally {
     progress.done();
     await target.discard();

@@ -1,39 +1,58 @@
-import { stat } from 'node:fs/promises';
 import type { InferResult } from '../../engine/run.js';
 import { callReference, callWasm, type CallAnswer, type CallJob } from '../calls.js';
-import { beginFile, readWhole, writeWhole, type PendingFile } from '../files.js';
+import { beginFile, type PendingFile } from '../files.js';
 import { catchUp } from '../interrupt.js';
-import { appendCall } from '../logs.js';
+import { checkDistinct, openKept, type KeptFile } from '../kept.js';
+import { appendCall, openLog } from '../logs.js';
 import { littleEndian, sha256Hex } from '../model.js';
 import { countText, firstValues, jsonFloats, oneLine, print } from '../output.js';
 import { readInput, readSetup } from '../setup.js';
 import type { Run } from '../specs.js';
 
 /** `mgt infer`: one call on token ids as given, stateless or of a session kept in a file. */
-export const run: Run = async (parsed, context) => {
+export const run: Run = async (parsed, { json, signal }) => {
   const { operands, values: words } = parsed;
+  const [path, sessionPath, logPath, out] = [operands[0]!, words.get('session'), words.get('log'), words.get('out')];
   const input = readInput(parsed);
   const setup = await readSetup(parsed);
-  const [sessionPath, logPath] = [words.get('session'), words.get('log')];
-  const before = sessionPath === undefined ? undefined : ((await readIfThere('--session', sessionPath)) ?? 'new');
-  const log = logPath === undefined ? undefined : await readIfThere('--log', logPath);
-  const job: CallJob = { path: operands[0]!, setup, input, session: before };
+  await checkDistinct([
+    ['--session', sessionPath],
+    ['--log', logPath],
+    ['--out', out],
+  ]);
+  // What is read is no place for the output; as a session or log it is a foreign file.
+  await checkDistinct([
+    ['FILE', path],
+    ['--policy', typeof setup.policy === 'object' ? words.get('policy') : undefined],
+    ['--out', out],
+  ]);
 
   const files: PendingFile[] = [];
-  const begin = async (option: string, path: string | undefined): Promise<PendingFile | undefined> => {
-    const file = path === undefined ? undefined : await beginFile(option, path);
-    if (file) files.push(file);
-    return file;
+  const keep = async (option: string, name: string | undefined): Promise<KeptFile | undefined> => {
+    const kept = name === undefined ? undefined : await openKept(option, name, signal);
+    if (kept) files.push(kept.next);
+    return kept;
   };
   try {
-    // Paths that cannot be written are known before anything runs.
-    const sessionFile = await begin('--session', sessionPath);
-    const logFile = await begin('--log', logPath);
-    const answer = await compute(job, words, context.signal);
-    await catchUp('infer', context.signal);
-    await logFile?.commit(await appendCall(log, logPath!, answer, before));
-    await sessionFile?.commit(answer.session!);
-    await show(answer.result, words.get('out'), context.json);
+    // What cannot be read or written is known before anything runs.
+    const session = await keep('--session', sessionPath);
+    const log = await keep('--log', logPath);
+    const calls = log && (await openLog(log.bytes, logPath!));
+    const raw = out === undefined ? undefined : await beginFile('--out', out);
+    if (raw) files.push(raw);
+
+    const before = session && (session.bytes ?? 'new');
+    const answer = await compute({ path, setup, input, session: before }, words, signal);
+    await catchUp('infer', signal);
+
+    // Either every file changes or none: all are on the disk before the first takes its name.
+    const { result } = answer;
+    const bytes = littleEndian((result.embedding ?? result.logits)!);
+    if (calls) await log.next.write(await appendCall(calls, answer, before));
+    await session?.next.write(answer.session!);
+    await raw?.write(bytes);
+    for (const file of files) await file.commit();
+    await show(result, bytes, out, json);
   } finally {
     await Promise.all(files.map((file) => file.discard()));
   }
@@ -44,18 +63,10 @@ function compute(job: CallJob, words: ReadonlyMap<string, string>, signal: Abort
   return callWasm(job, (words.get('simd') ?? 'auto') as 'auto' | 'plain' | 'relaxed', signal);
 }
 
-/** A file's bytes, or nothing where there is no file yet. */
-async function readIfThere(option: string, path: string): Promise<Uint8Array | undefined> {
-  const found = await stat(path).catch((error: NodeJS.ErrnoException) => error);
-  return 'code' in found && found.code === 'ENOENT' ? undefined : readWhole(option, path);
-}
-
-async function show(result: InferResult, out: string | undefined, json: boolean): Promise<void> {
+async function show(result: InferResult, raw: Uint8Array, out: string | undefined, json: boolean): Promise<void> {
   const { kind, witness, stats } = result;
   const values = (result.embedding ?? result.logits)!;
-  const raw = littleEndian(values);
   const sha256 = sha256Hex(raw);
-  if (out !== undefined) await writeWhole('--out', out, raw);
   if (json) {
     const head = JSON.stringify({ kind, shape: [values.length], sha256 }).slice(1, -1);
     const body = out === undefined ? `,"values":${jsonFloats(values)}` : '';

@@ -16,7 +16,8 @@ export const run: Run = async ({ operands, values }, { json }) => {
   let bytes: Uint8Array;
   try {
     bytes = await initModel(preset, seed, quant);
-    await target.commit(bytes);
+    await target.write(bytes);
+    await target.commit();
   } finally {
     await target.discard();
   }
