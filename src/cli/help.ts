@@ -2,8 +2,11 @@ import { COMMON, type CommandSpec, type OptionSpec } from './args.js';
 
 /** Help texts, laid out from the same table the parser reads. */
 
+/** A terminal's usual columns. */
+const COLUMNS = 80;
+
 export function commandHelp(spec: CommandSpec): string {
-  const lines = [`mgt ${spec.name} — ${spec.summary}`, '', `Usage: ${usage(spec)}`];
+  const lines = [`mgt ${spec.name} — ${spec.summary}`, '', ...wrapped(usage(spec), 'Usage: ')];
   if (spec.operands.length > 0) {
     lines.push('', ...table(spec.operands.map((o) => [o.many ? `${o.name}…` : o.name, o.help])));
   }
@@ -12,6 +15,8 @@ export function commandHelp(spec: CommandSpec): string {
   if (spec.notes) lines.push('', ...spec.notes);
   return `${lines.join('\n')}\n`;
 }
+
+const EXITS = '0 ok, 2 usage, 3 a file, 4 an input, 5 an unsupported kind, 130 interrupted, 1 a defect of mgt itself.';
 
 export function topHelp(commands: readonly CommandSpec[]): string {
   const lines = [
@@ -28,13 +33,13 @@ export function topHelp(commands: readonly CommandSpec[]): string {
     'Example:',
     '  mgt init micro --seed 1 -o micro.mgt && mgt infer micro.mgt --tokens 1,2,3 --json',
     '',
-    'Exit codes: 0 ok, 2 usage, 3 a file, 4 an input, 5 an unsupported kind, 130 interrupted, 1 a defect of mgt itself.',
+    ...wrapped(EXITS.split(' '), 'Exit codes: '),
   ];
   return `${lines.join('\n')}\n`;
 }
 
 /** `mgt infer FILE --tokens LIST [--gate JSON] …`, operands first, what may be left out in brackets. */
-function usage(spec: CommandSpec): string {
+function usage(spec: CommandSpec): string[] {
   const operands = spec.operands.map((o) => {
     const name = `${o.choices ? o.choices.join('|') : o.name}${o.many ? '…' : ''}`;
     return o.required ? name : `[${name}]`;
@@ -43,7 +48,7 @@ function usage(spec: CommandSpec): string {
     const name = `${o.short ? `-${o.short}` : `--${o.name}`}${o.value ? ` ${o.value}` : ''}`;
     return o.required ? name : `[${name}]`;
   });
-  return ['mgt', spec.name, ...operands, ...options].join(' ');
+  return [`mgt ${spec.name}`, ...operands, ...options];
 }
 
 function optionName(option: OptionSpec): string {
@@ -53,5 +58,19 @@ function optionName(option: OptionSpec): string {
 /** Two columns, indented by two, the first as wide as its widest entry. */
 function table(rows: readonly (readonly string[])[]): string[] {
   const width = Math.max(...rows.map((r) => r[0]!.length));
-  return rows.map(([left, right]) => `  ${left!.padEnd(width)}  ${right}`);
+  return rows.flatMap(([left, right]) => wrapped(right!.split(' '), `  ${left!.padEnd(width)}  `));
+}
+
+/** Words on lines of at most `COLUMNS`, the first led in, the others indented as deep; a word is never cut. */
+function wrapped(words: readonly string[], lead: string): string[] {
+  const lines: string[] = [];
+  let line = lead;
+  for (const word of words) {
+    const empty = line.length === lead.length;
+    if (!empty && line.length + 1 + word.length > COLUMNS) {
+      lines.push(line);
+      line = `${' '.repeat(lead.length)}${word}`;
+    } else line += empty ? word : ` ${word}`;
+  }
+  return [...lines, line];
 }

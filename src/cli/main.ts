@@ -14,6 +14,13 @@ async function main(argv: readonly string[], json: boolean): Promise<void> {
   const [name, ...rest] = argv;
   const command = COMMANDS.find((c) => c.name === name);
   const names = `one of ${COMMANDS.map((c) => c.name).join(', ')}`;
+  if (name === 'help') {
+    // `mgt help COMMAND` is `mgt COMMAND --help`.
+    const [of, ...more] = rest.filter((word) => word !== '--json');
+    return of === undefined || of.startsWith('-')
+      ? main(['--help', ...rest], json)
+      : main([of, '--help', ...more], json);
+  }
   if (!command) {
     if (name === undefined || !name.startsWith('-')) {
       throw new MgtError('Usage', 'command', names, name === undefined ? name : `"${name}"`);
@@ -28,11 +35,13 @@ async function main(argv: readonly string[], json: boolean): Promise<void> {
   if (parsed.flags.has('version')) return print(`${version()}\n`);
 
   const interrupt = new AbortController();
-  process.on('SIGINT', () => {
-    // A second Ctrl-C does not wait for a step that cannot be interrupted.
-    if (interrupt.signal.aborted) process.exit(130);
-    interrupt.abort();
-  });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      // A second Ctrl-C does not wait for a step that cannot be interrupted.
+      if (interrupt.signal.aborted) process.exit(130);
+      interrupt.abort();
+    });
+  }
   const { run } = await command.load();
   await run(parsed, { json, signal: interrupt.signal });
 }
