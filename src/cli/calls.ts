@@ -1,8 +1,10 @@
 import { Worker } from 'node:worker_threads';
+import { checkInteger } from '../check.js';
 import type { InferInput } from '../engine/call.js';
 import type { RecordedCall } from '../engine/record.js';
 import type { InferResult } from '../engine/run.js';
 import { MgtError } from '../errors.js';
+import { U32_MAX } from '../packets/fields.js';
 import { createProgress } from './progress.js';
 import type { Reply } from './reference-thread.js';
 import { checkSame, type CallSetup } from './setup.js';
@@ -36,6 +38,7 @@ export async function callWasm(
     let recorded: RecordedCall | undefined;
     const log = { record: (call: RecordedCall): void => void (recorded = call) };
     const { seed, ...options } = setup;
+    checkInteger('seed', seed ?? 0, 0, U32_MAX);
     const model = await MincutGatedTransformer.load(path, {
       ...options,
       simd,
