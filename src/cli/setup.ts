@@ -104,11 +104,15 @@ async function readPolicy(word: string | undefined): Promise<CallSetup['policy']
   const name = POLICY_NAMES.find((known) => known === word);
   if (name) return name;
   const text = new TextDecoder().decode(await readWhole('--policy', word));
+  let policy: unknown;
   try {
-    return JSON.parse(text) as Partial<GatePolicy>;
+    policy = JSON.parse(text);
   } catch (cause) {
     throw new MgtError('BadConfig', '--policy', 'a JSON object of thresholds', cause, { cause });
   }
+  // A file holds thresholds: the name of a policy in it is none.
+  if (typeof policy === 'string') throw new MgtError('BadConfig', 'policy', 'an object', policy);
+  return policy as Partial<GatePolicy>;
 }
 
 /** An existing session keeps the options it was made with. @throws MgtError `BadInput` naming one that differs */
