@@ -8,11 +8,13 @@ import type { InferResult } from '../engine/run.js';
 import { attendedPairs, type Macs } from '../engine/stats.js';
 import { decodeSnapshot, encodeSnapshot, type SessionState } from '../format/snapshot.js';
 import { validateEnergy } from '../gate/energy.js';
+import { positionsOf } from '../gate/partitions.js';
 import { choosePolicy } from '../gate/policy.js';
 import { gateShape } from '../gate/shape.js';
 import { upstreamStats } from '../gate/upstream.js';
 import { witnessOf } from '../gate/witness.js';
-import { referenceForward } from '../reference/forward.js';
+import { referenceForward, type ReferenceCall } from '../reference/forward.js';
+import { rowKeys } from '../reference/attention.js';
 import { emptySession, extended, flushed, pastOf } from '../reference/session.js';
 import type { CallAnswer, CallJob } from './calls.js';
 import { readModel, type CheckedModel } from './model.js';
@@ -61,7 +63,8 @@ export function referenceRules(
   const energy = setup.energy ? validateEnergy(true) : undefined;
   const tiers = setup.tiers === undefined ? undefined : overrideTiers(config, context, setup.tiers);
   const shape = gateShape(config, context, tiers);
-  const rules = { config, shape, gate: { ...chosen, energy, scheduler: setup.scheduler ?? false } };
+  const gate = { ...chosen, energy, scheduler: setup.scheduler ?? false };
+  const rules = { config, shape, gate, partitions: setup.partitions ?? false };
   return { rules, run: runOptions(setup, config, context), tiers: tiers ?? null };
 }
 
@@ -81,11 +84,13 @@ export function inferReference(
   const call = prepareCall(rules, run, before && decoder ? pastSeen(before) : NO_PAST, input);
   let state = before && call.flush ? flushed(config, before) : before;
 
+  const seen = call.partitions && positionsOf(call.partitions);
   const cached = call.verdict.skip === 1 && call.signature !== undefined && call.signature === state?.cached?.signature;
   const { values, kept, kernelCalls } = cached
     ? { values: state!.cached!.output, kept: [], kernelCalls: {} as Record<string, number> }
     : referenceForward(file, payload, {
         ...call,
+        seen,
         past: state && decoder && call.verdict.skip === 0 ? pastOf(config, state) : undefined,
         fill: state && decoder && call.write ? run.kvFill : undefined,
       });
@@ -99,7 +104,9 @@ export function inferReference(
   const filled = kept.length > 0 && run.kvFill === 'propagate' ? config.layers - call.layers : 0;
   const stats = {
     layersExecuted,
-    macs: cached ? NO_MACS : macsOf(config, call, call.flush ? 0 : (before?.positions.length ?? 0), filled),
+    macs: cached
+      ? NO_MACS
+      : macsOf(config, { ...call, seen }, call.flush ? 0 : (before?.positions.length ?? 0), filled),
     kernelCalls,
     build: 'reference' as const,
     relaxedDot: 0,
@@ -128,7 +135,13 @@ const NO_MACS: Macs = { linear: 0, attention: 0, head: 0, gate: 0 };
  */
 export function macsOf(
   config: ModelConfig,
-  { layers, window, tokens, extras }: Pick<Call, 'layers' | 'window' | 'tokens' | 'extras'>,
+  {
+    layers,
+    window,
+    tokens,
+    extras,
+    seen,
+  }: Pick<Call, 'layers' | 'window' | 'tokens' | 'extras'> & Pick<ReferenceCall, 'seen'>,
   stored = 0,
   filled = 0,
 ): Macs {
@@ -136,11 +149,19 @@ export function macsOf(
   const rows = tokens.length;
   const keyMaps = hidden * headDim * 2 * kvHeads;
   const perLayer = keyMaps + hidden * headDim * 2 * heads + hidden * ffn * (gatedFfn ? 3 : 2);
-  const pairs = attendedPairs(rows, stored, stored + rows, causal, window, extras);
+  const pairs = seen
+    ? seen.reduce((sum, keys, row) => sum + maskedPairs(row, keys, window, extras), 0)
+    : attendedPairs(rows, stored, stored + rows, causal, window, extras);
   return {
     linear: rows * (layers * perLayer + filled * keyMaps),
     attention: layers * 2 * pairs * heads * headDim,
     head: config.kind === 'decoder' ? vocab * hidden : 0,
     gate: 0,
   };
+}
+
+/** Keys that one row of a mask sees: the last `window` of its own, and the extra keys before these. */
+function maskedPairs(row: number, keys: readonly number[], window: number, extras: readonly number[]): number {
+  const all = rowKeys(row, keys, extras);
+  return all.filter((key, i) => i >= all.length - window || extras.includes(key)).length;
 }

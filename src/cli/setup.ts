@@ -12,6 +12,7 @@ export interface CallSetup {
   readonly policy?: PolicyName | Partial<GatePolicy>;
   readonly energy?: boolean;
   readonly scheduler?: boolean;
+  readonly partitions?: boolean;
   readonly tiers?: Partial<TierShapes>;
   readonly layerOrder?: RunOptions['layerOrder'];
   readonly kvFill?: RunOptions['kvFill'];
@@ -39,6 +40,7 @@ export const CALL_OPTIONS: readonly OptionSpec[] = [
   },
   { name: 'energy', help: 'let the energy gate decide where it is sure enough' },
   { name: 'scheduler', help: "let the spike packet's rate and novelty make the tier deeper" },
+  { name: 'partitions', help: "let attention keep to the gate packet's partitions; causal models, first calls" },
   { name: 'tiers', value: 'JSON', help: 'tier shapes instead of the model\'s own, e.g. {"layersDegraded":1}' },
   { name: 'context', value: 'N', help: "longest input in tokens; default: the model's own" },
   {
@@ -90,6 +92,7 @@ export async function readSetup({ values, flags }: Parsed): Promise<CallSetup> {
     policy: await readPolicy(values.get('policy')),
     energy: flags.has('energy') || undefined,
     scheduler: flags.has('scheduler') || undefined,
+    partitions: flags.has('partitions') || undefined,
     tiers: tiers === undefined ? undefined : (parseJson('--tiers', tiers) as Partial<TierShapes>),
     layerOrder: values.get('layer-order') as RunOptions['layerOrder'] | undefined,
     kvFill: values.get('kv-fill') as RunOptions['kvFill'] | undefined,

@@ -2,6 +2,7 @@ import { checkInteger, checkKeys } from '../check.js';
 import type { ModelConfig } from '../config.js';
 import { MgtError } from '../errors.js';
 import { judge, type GateRules, type Verdict } from '../gate/controller.js';
+import { partitionMask, type PartitionMask } from '../gate/partitions.js';
 import type { GateShape } from '../gate/shape.js';
 import { parseGatePacket, type GatePacket } from '../packets/gate.js';
 import { parseSpikePacket, SPIKE_FLAGS, type SpikePacket, type SpikePacketInput } from '../packets/spike.js';
@@ -29,6 +30,8 @@ export interface CallRules {
   readonly config: ModelConfig;
   readonly shape: GateShape;
   readonly gate: GateRules;
+  /** Attention keeps to the gate packet's partitions (default false). */
+  readonly partitions?: boolean | undefined;
 }
 
 /** What stands before a call's own tokens. */
@@ -63,6 +66,8 @@ export interface Call {
   readonly window: number;
   /** Key indices seen beside the window, ascending: sinks, and the spike packet's sparse set. Stored keys come first, then the call's own. */
   readonly extras: readonly number[];
+  /** What a row sees of the call's rows, where that is not all before it: two blocks or more. */
+  readonly partitions: PartitionMask | undefined;
   /** The KV cache is emptied before the call. */
   readonly flush: boolean;
   /** The session keeps the call: K/V, position, signature cache. */
@@ -104,6 +109,7 @@ export function prepareCall(rules: CallRules, run: RunOptions, past: Past, input
     layers,
     window,
     extras: verdict.skip === 1 ? [] : extraKeys(sinks, sparseKeys(spikes, before, kept)),
+    partitions: partitionsOf(rules, verdict, gate, before.stored, kept.length),
     flush,
     write: verdict.kvWrites === 1,
   };
@@ -175,6 +181,19 @@ function sparseKeys(spikes: SpikePacket | undefined, past: Past, kept: readonly 
       return row < 0 ? -1 : past.stored + row;
     })
     .filter((key) => key >= 0);
+}
+
+/** The mask of a full-tier call of a causal model that starts from an empty cache; none where it is dense. */
+function partitionsOf(
+  { config, gate: { policy }, partitions }: CallRules,
+  { tier }: Verdict,
+  gate: GatePacket,
+  stored: number,
+  n: number,
+): PartitionMask | undefined {
+  if (!partitions || !config.causal || tier !== 0 || stored > 0) return undefined;
+  const mask = partitionMask(gate, n, policy.lambdaMin);
+  return mask.blocks.length > 1 ? mask : undefined;
 }
 
 const extraKeys = (sinks: number, sparse: readonly number[]): number[] =>

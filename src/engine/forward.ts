@@ -4,7 +4,7 @@ import type { Keys, Runtime, Segment } from './runtime.js';
 /** What one pass runs: rows are already in the arena's `tokens` and `positions`. */
 export interface Pass {
   readonly rows: number;
-  readonly segments: readonly Segment[];
+  readonly segments: Iterable<Segment>;
   /** Layers firstLayer..firstLayer + layers − 1 run. 0 layers is the cheap path: embedding, norm, output. */
   readonly firstLayer: number;
   readonly layers: number;

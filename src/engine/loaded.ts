@@ -65,7 +65,7 @@ export class Loaded {
 }
 
 export function settingsOf(
-  { gate, shape }: CallRules,
+  { gate, shape, partitions = false }: CallRules,
   { layerOrder, kvFill, sinks }: RunOptions,
   tiers: TierShapes | null,
   seed: number,
@@ -76,6 +76,7 @@ export function settingsOf(
     policy: POLICY_NAMES[policyId] ?? policy,
     energy: energy ?? null,
     scheduler,
+    partitions,
     tiers,
     layerOrder,
     kvFill,

@@ -40,6 +40,8 @@ export interface LoadOptions {
   readonly energy?: boolean | Partial<EnergyConfig> | undefined;
   /** Lets a spike packet's rate and novelty make the tier deeper (default false). */
   readonly scheduler?: boolean | undefined;
+  /** Lets full-tier calls that start from an empty cache attend by the gate packet's partitions; causal models only (default false). */
+  readonly partitions?: boolean | undefined;
   /** Shapes of the gate's tiers instead of the model's own. */
   readonly tiers?: Partial<TierShapes> | undefined;
   /** Which layers a reduced tier runs (default `first`). */
@@ -67,7 +69,7 @@ export interface ModelInfo {
 }
 
 const LOAD_KEYS = ['simd', 'context', 'maxMemory', 'onProgress', 'signal', 'verify', 'wasm'].concat(
-  ['policy', 'sessions', 'energy', 'scheduler', 'tiers', 'layerOrder', 'kvFill', 'sinks', 'log'], // prettier-ignore
+  ['policy', 'sessions', 'energy', 'scheduler', 'partitions', 'tiers', 'layerOrder', 'kvFill', 'sinks', 'log'], // prettier-ignore
 );
 
 /**
@@ -126,6 +128,7 @@ export class MincutGatedTransformer {
     const chosen = choosePolicy(o.policy);
     const energy = o.energy === undefined || o.energy === false ? undefined : validateEnergy(o.energy);
     const scheduler = checkFlag('scheduler', o.scheduler ?? false);
+    const partitions = checkFlag('partitions', o.partitions ?? false);
     checkLog(o.log);
     const parts = await loadRuntime(platform, source, {
       simd: checkOneOf('simd', o.simd ?? 'auto', ['auto', 'plain', 'relaxed'] as const),
@@ -149,6 +152,7 @@ export class MincutGatedTransformer {
       config: file.config,
       shape: gateShape(file.config, plan.context, tiers ?? undefined),
       gate: { ...chosen, energy, scheduler },
+      partitions,
     };
     return new this(new Loaded(parts, rules, runOptions(o, file.config, plan.context), tiers, o.log), platform);
   }

@@ -15,6 +15,7 @@ export interface Settings {
   /** null: no energy gate. */
   readonly energy: EnergyConfig | null;
   readonly scheduler: boolean;
+  readonly partitions: boolean;
   /** Tier shapes given at load; null: the model's own. */
   readonly tiers: TierShapes | null;
   readonly layerOrder: LayerOrder;

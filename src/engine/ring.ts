@@ -85,3 +85,16 @@ export function joinRuns(runs: readonly Run[]): Run[] {
   }
   return joined;
 }
+
+/** Slots of the tokens first..first + count − 1 of those that lie in `runs`. */
+export function partOf(runs: readonly Run[], first: number, count: number): Run[] {
+  let before = 0;
+  return joinRuns(
+    runs.map((run) => {
+      const from = Math.max(0, first - before);
+      const to = Math.min(run.count, first + count - before);
+      before += run.count;
+      return { slot: run.slot + from, count: Math.max(0, to - from) };
+    }),
+  );
+}

@@ -9,6 +9,7 @@ import type { Call, CallRules } from './call.js';
 import { forward } from './forward.js';
 import type { KvFill } from './options.js';
 import { copyFinite } from './output.js';
+import { pieces } from './pieces.js';
 import type { Keys, Runtime } from './runtime.js';
 import type { Stats } from './stats.js';
 
@@ -54,8 +55,9 @@ export function runCall(rt: Runtime, call: Call, keys: Keys, fill: KvFill, value
   const segment = { first: 0, count: rows };
   rt.begin();
   rt.place(call.tokens, call.positions);
-  const { firstLayer, layers } = call;
-  forward(rt, { rows, segments: [segment], firstLayer, layers, keys, fill });
+  const { firstLayer, layers, partitions, extras } = call;
+  const segments = partitions ? { [Symbol.iterator]: () => pieces(partitions, extras) } : [segment];
+  forward(rt, { rows, segments, firstLayer, layers, keys, fill });
   if (config.pooling !== 'none') rt.pool(segment, config.pooling, config.normalize);
   copyFinite(arena.f32, plan.at.out / 4, values, outputSize(config));
 }

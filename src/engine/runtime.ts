@@ -2,14 +2,22 @@ import type { Arena } from '../arena/arena.js';
 import type { ModelConfig } from '../config.js';
 import type { KernelExports, KernelName } from '../kernels/catalogue.js';
 import type { Plan } from '../plan/plan.js';
-import { joinRuns, type Run } from './ring.js';
+import { joinRuns, partOf, type Run } from './ring.js';
 import { attendedPairs, type Counts } from './stats.js';
 import { locateWeights, type Linear, type NormWeights, type Weights } from './weights.js';
 
-/** Rows of one text among the rows of a call: attention never crosses a segment. */
-export interface Segment {
+/** Neighbouring rows of a pass. */
+export interface Rows {
   readonly first: number;
   readonly count: number;
+}
+
+/** Rows that attend together: after the stored keys, the rows of the pass that `sees` names, and each other. */
+export interface Segment extends Rows {
+  /** Earlier rows of the pass, ascending; none where left out. */
+  readonly sees?: readonly Rows[] | undefined;
+  /** Instead of the pass's extra keys: places among the keys of this segment, ascending. */
+  readonly extras?: readonly number[] | undefined;
 }
 
 /** Which keys the rows of a pass see besides their own, and which slots keep theirs: the same in every layer. */
@@ -220,14 +228,14 @@ export class Runtime {
   }
 
   /** ctx = attention of this call's rows, each segment over the stored keys and its own. */
-  attention(layer: number, segments: readonly Segment[], keys: Keys): void {
+  attention(layer: number, segments: Iterable<Segment>, keys: Keys): void {
     const { at, slots } = this.plan;
     const { heads, kvHeads, headDim, causal } = this.config;
     const rowBytes = heads * headDim * 4;
-    const { window, extras } = keys;
-    const before = keys.stored.reduce((sum, { count }) => sum + count, 0);
-    this.arena.u32.set(extras, at.extras / 4);
-    for (const { first, count } of segments) {
+    const { window } = keys;
+    for (const { first, count, sees = [], extras = keys.extras } of segments) {
+      const before = [...keys.stored, ...sees].reduce((sum, run) => sum + run.count, 0);
+      this.arena.u32.set(extras, at.extras / 4);
       this.#count('attention');
       this.#attention += 2 * attendedPairs(count, before, before + count, causal, window, extras) * heads * headDim;
       this.#k.attention(
@@ -238,7 +246,7 @@ export class Runtime {
         headDim,
         slots,
         at.spans,
-        this.#writeSpans(this.#block(layer, keys), keys, first, count),
+        this.#writeSpans(this.#block(layer, keys), keys, [...sees, { first, count }]),
         before,
         causal ? 1 : 0,
         window,
@@ -250,8 +258,8 @@ export class Runtime {
     }
   }
 
-  /** Where a segment's keys lie, in logical order. Returns the number of spans. */
-  #writeSpans(block: number, { stored, kept, scratch }: Keys, first: number, count: number): number {
+  /** Where a segment's keys lie, in logical order. `rows`: those of the pass. Returns the number of spans. */
+  #writeSpans(block: number, { stored, kept, scratch }: Keys, rows: readonly Rows[]): number {
     const { u32 } = this.arena;
     const { spans, scratchKv } = this.plan.at;
     let at = spans / 4;
@@ -260,8 +268,13 @@ export class Runtime {
       u32[at++] = run.slot;
       u32[at++] = run.count;
     };
-    for (const run of scratch ? stored : joinRuns([...stored, ...kept])) write(block, run);
-    if (scratch) write(scratchKv, { slot: first, count });
+    if (scratch) {
+      for (const run of stored) write(block, run);
+      for (const { first, count } of rows) write(scratchKv, { slot: first, count });
+    } else {
+      const own = rows.flatMap(({ first, count }) => partOf(kept, first, count));
+      for (const run of joinRuns([...stored, ...own])) write(block, run);
+    }
     return (at - spans / 4) / 3;
   }
 

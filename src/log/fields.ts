@@ -152,7 +152,8 @@ export const SETTINGS: Field<Settings> = {
 
 /** Everything but `tiers`, whose ranges depend on the model: its loader refuses them. */
 function checkSettings(value: unknown): Settings {
-  const keys = ['context', 'policy', 'energy', 'scheduler', 'tiers', 'layerOrder', 'kvFill', 'sinks', 'seed'];
+  // prettier-ignore
+  const keys = ['context', 'policy', 'energy', 'scheduler', 'partitions', 'tiers', 'layerOrder', 'kvFill', 'sinks', 'seed'];
   const raw = checkKeys('settings', value, keys, 'BadFile');
   for (const key of keys)
     if (raw[key] === undefined) throw new MgtError('BadFile', `settings.${key}`, 'a value', 'none');
@@ -161,8 +162,8 @@ function checkSettings(value: unknown): Settings {
   checkInteger('settings.seed', raw.seed, 0, U32_MAX, 'BadFile');
   checkOneOf('settings.layerOrder', raw.layerOrder, ['first', 'last'], 'BadFile');
   checkOneOf('settings.kvFill', raw.kvFill, ['propagate', 'hole'], 'BadFile');
-  if (typeof raw.scheduler !== 'boolean') {
-    throw new MgtError('BadFile', 'settings.scheduler', 'true or false', raw.scheduler);
+  for (const key of ['scheduler', 'partitions']) {
+    if (typeof raw[key] !== 'boolean') throw new MgtError('BadFile', `settings.${key}`, 'true or false', raw[key]);
   }
   for (const key of ['energy', 'tiers']) {
     if (typeof raw[key] !== 'object') throw new MgtError('BadFile', `settings.${key}`, 'an object or null', raw[key]);

@@ -49,15 +49,19 @@ export interface BufferAddresses {
   readonly gatePacket: number; // u8[16]
   readonly spikePacket: number; // u8[72]
   readonly witness: number; // u8[64]
-  readonly spans: number; // u32[MAX_SPANS][3], where attention finds its keys
+  readonly spans: number; // u32[spans][3], where attention finds its keys
   readonly extras: number; // u32[MAX_EXTRAS], key indices seen beside the window
   readonly scratchKv: number; // one layer's KV block, for rows that no session keeps
 }
 
-/** Runs of slots that one attention call can read: sinks, two parts of a wrapped ring, the call's own rows. */
-export const MAX_SPANS = 4;
 /** Keys seen beside the window: sink tokens and a spike packet's list. */
 export const MAX_EXTRAS = 128;
+/**
+ * Runs of slots that one attention call can read: sinks, two parts of a wrapped ring, the call's own rows. Or, of a causal model's
+ * partitions, boundary tokens four at a time, extra keys one at a time, the piece's rows.
+ */
+const spanCount = (config: ModelConfig, context: number): number =>
+  config.causal ? Math.max(4, Math.floor(context / 4) + MAX_EXTRAS + 1) : 4;
 
 /** A session's block, as offsets from its first byte. Everything a session keeps in the arena lies in it. */
 export interface SessionLayout {
@@ -140,7 +144,7 @@ export function planArena(config: ModelConfig, context: number, sessions = 1): P
     gatePacket: add('packets.gate', 'u8', 16),
     spikePacket: add('packets.spike', 'u8', 72),
     witness: add('packets.witness', 'u8', 64),
-    spans: add('buffers.spans', 'u32', MAX_SPANS, 3),
+    spans: add('buffers.spans', 'u32', spanCount(config, context), 3),
     extras: add('buffers.extras', 'u32', MAX_EXTRAS),
     scratchKv: add('buffers.scratchKv', 'u8', kvBlockLayout(kvHeads, slots, headDim).bytes),
   };

@@ -134,6 +134,36 @@ export function attention(q: Float32Array, heads: number, kv: KvRows, segment: S
   return out;
 }
 
+/** The keys of a row of a mask: those it names, and the extra keys before the row. Ascending, its own last. */
+export const rowKeys = (row: number, keys: readonly number[], extras: readonly number[]): number[] =>
+  [...new Set([...keys, ...extras.filter((x) => x < row)])].sort((a, b) => a - b);
+
+/**
+ * Attention under a mask, row by row: seen[r] are the keys that row r names, ascending, its own last. A row is as the last one over its
+ * own keys alone: window and extra keys go by the place among these.
+ */
+export function maskedAttention(
+  q: Float32Array,
+  heads: number,
+  kv: KvRows,
+  seen: readonly (readonly number[])[],
+  window: number,
+  extras: readonly number[],
+): Float32Array {
+  const out = new Float32Array(q.length);
+  const width = heads * kv.d;
+  seen.forEach((named, row) => {
+    const keys = rowKeys(row, named, extras);
+    const keyCount = keys.length;
+    const segment = { keyFirst: 0, keyCount, queryFirst: keyCount - 1, causal: true, window };
+    const places = extras.map((x) => keys.indexOf(x)).filter((i) => i >= 0);
+    const own = concatKv(keys.map((j) => sliceKv(kv, j, j + 1)));
+    const query = q.subarray(row * width, (row + 1) * width);
+    out.set(attention(query, heads, own, { ...segment, extras: places }), row * width);
+  });
+  return out;
+}
+
 function highest(x: Float32Array, from: number, to: number): number {
   let peak = -Infinity;
   for (let i = from; i < to; i++) peak = max(peak, x[i]!);

@@ -1,6 +1,6 @@
 import type { Activation } from '../config.js';
 import { MgtError } from '../errors.js';
-import { concatKv, kvRows, type KvRows } from './attention.js';
+import { concatKv, kvRows, maskedAttention, type KvRows } from './attention.js';
 import * as ops from './ops.js';
 import { Weights, type Panels, type ReferenceModel } from './weights.js';
 
@@ -16,6 +16,8 @@ export interface ReferenceCall {
   readonly window: number;
   /** Key indices seen beside the window, ascending; the call's own tokens come after the past ones. */
   readonly extras?: readonly number[] | undefined;
+  /** Of a causal model without past: the keys each row sees, ascending, its own last; all up to it where left out. */
+  readonly seen?: readonly (readonly number[])[] | undefined;
   /** K and V of earlier tokens, by layer, in logical order. */
   readonly past?: readonly KvRows[] | undefined;
   /** What is to be kept of the tokens in layers that do not run; nothing is kept where left out. */
@@ -48,7 +50,7 @@ const ACTIVATION_KERNEL: Record<Activation, string> = {
 export function referenceForward(model: ReferenceModel, payload: Uint8Array, call: ReferenceCall): ReferenceResult {
   const { config } = model;
   const { hidden, heads, kvHeads, headDim: d, normEps } = config;
-  const { tokens, firstLayer = 0, layers, window, extras = [], past, fill, pooling = config.pooling } = call;
+  const { tokens, firstLayer = 0, layers, window, extras = [], seen, past, fill, pooling = config.pooling } = call;
   const n = tokens.length;
   const positions = Array.from(call.positions ?? Array.from(tokens).keys());
   const w = new Weights(model.weights, payload);
@@ -116,8 +118,10 @@ export function referenceForward(model: ReferenceModel, payload: Uint8Array, cal
     if (!q) continue;
     const keys = past ? concatKv([past[layer]!, kv]) : kv;
     const keyCount = keys.kScales.length / kvHeads;
-    const seen = { keyFirst: 0, keyCount, queryFirst: keyCount - n, causal: config.causal, window, extras };
-    const context = ops.attention(q, heads, keys, seen);
+    const all = { keyFirst: 0, keyCount, queryFirst: keyCount - n, causal: config.causal, window, extras };
+    const context = seen
+      ? maskedAttention(q, heads, keys, seen, window, extras)
+      : ops.attention(q, heads, keys, all);
     count('attention');
     x = add(x, linear(quantize(context, heads * d), w.panels(`${p}.attention.output`)));
     if (!pre) x = norm(x, `${p}.attention.norm`);

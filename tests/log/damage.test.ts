@@ -199,6 +199,7 @@ describe('a chain made anew over entries that cannot be', () => {
     ['line 1: settings.energy', put(0, 'settings', 'energy', 'high')],
     ['line 1: settings', put(0, 'settings', 'energy', { allowBelow: 2 })],
     ['line 1: settings.scheduler', put(0, 'settings', 'scheduler', 1)],
+    ['line 1: settings.partitions', put(0, 'settings', 'partitions', 'yes')],
     ['line 1: settings.layerOrder', put(0, 'settings', 'layerOrder', 'middle')],
     ['line 1: settings.kvFill', put(0, 'settings', 'kvFill', 'half')],
     ['line 1: settings.speed', put(0, 'settings', 'speed', 3)],

@@ -40,7 +40,7 @@ describe('the file', () => {
     output.forEach((value, i) => floats.setFloat32(4 * i, value, true));
     const body =
       `{"type":"call","modelHash":"${modelHash(3)}","settings":{"context":32,"policy":"default","energy":null,` +
-      `"scheduler":false,"tiers":null,"layerOrder":"first","kvFill":"propagate","sinks":0,"seed":7},"session":null,` +
+      `"scheduler":false,"partitions":false,"tiers":null,"layerOrder":"first","kvFill":"propagate","sinks":0,"seed":7},"session":null,` +
       `"from":"none","tokens":[101,102],"gate":{"lambda":90,"lambdaPrev":100,"boundaryEdges":0,` +
       `"boundaryConcentrationQ15":0,"partitionCount":1,"flags":0},"spikes":{"rateQ15":100,"noveltyQ15":3000,"flags":1,` +
       `"fired":1,"topLen":2,"topIdx":[3,9],"topWQ15":[32767,5]},"signature":"5",` +
@@ -238,6 +238,7 @@ describe('any calls', () => {
     policy: fc.constantFrom<Settings['policy'][]>('default', 'permissive', POLICIES.conservative),
     energy: fc.option(fc.constant({ allowBelow: 0.1, quarantineFrom: 1 / 3, minConfidence: 0 })),
     scheduler: fc.boolean(),
+    partitions: fc.boolean(),
     tiers: fc.constant(null),
     layerOrder: fc.constantFrom('first', 'last'),
     kvFill: fc.constantFrom('propagate', 'hole'),

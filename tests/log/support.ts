@@ -17,6 +17,7 @@ export const SETTINGS: Settings = {
   policy: 'default',
   energy: null,
   scheduler: false,
+  partitions: false,
   tiers: null,
   layerOrder: 'first',
   kvFill: 'propagate',
