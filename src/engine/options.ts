@@ -1,6 +1,7 @@
 import { checkInteger, checkKeys, checkOneOf } from '../check.js';
 import type { ModelConfig } from '../config.js';
 import { MgtError } from '../errors.js';
+import { MAX_SINKS } from '../format/snapshot.js';
 import { U32_MAX } from '../packets/fields.js';
 import type { Recorder } from './record.js';
 
@@ -11,8 +12,6 @@ export const KV_FILLS = ['propagate', 'hole'] as const;
 export type LayerOrder = (typeof LAYER_ORDERS)[number];
 export type KvFill = (typeof KV_FILLS)[number];
 
-/** Sink tokens a session can have, at most. */
-export const MAX_SINKS = 64;
 /** Sink tokens where nothing else is said (Xiao et al. 2023, StreamingLLM, section 3). */
 const USUAL_SINKS = 4;
 

@@ -25,6 +25,9 @@ const LAST_LAYERS = 1;
 const HOLES = 2;
 const SIGNED = 4;
 
+/** Sink tokens a session can have, at most. */
+export const MAX_SINKS = 64;
+
 /** K and V of one layer's stored tokens, in logical order. A token whose scales are 0 is a hole. */
 export interface KvTokens {
   readonly k: Int8Array; // [stored][kvHeads][headDim]
@@ -171,8 +174,12 @@ export function decodeSnapshot(bytes: Uint8Array, model: SessionModel): SessionS
   if (outputs !== (signed ? sizes.outputs : 0)) fail('BadFile', 'outputs', signed ? sizes.outputs : 0, outputs);
   const most = sizes.layers === 0 ? 0 : model.context;
   if (stored > most) fail('BadFile', 'stored', `at most ${most}`, stored);
-  if (sinks > Math.max(0, most - 1)) fail('BadFile', 'sinks', `below ${most}`, sinks);
+  const mostSinks = Math.max(0, Math.min(MAX_SINKS, most - 1));
+  if (sinks > mostSinks) fail('BadFile', 'sinks', `at most ${mostSinks}`, sinks);
   if (stored + overwritten > position) fail('BadFile', 'position', `at least ${stored + overwritten}`, position);
+  if (sizes.layers === 0 && position > 0) fail('BadFile', 'position', '0 for an encoder', position);
+  const signature = view.getBigUint64(SIGNATURE_AT, true);
+  if (!signed && signature !== 0n) fail('BadFile', 'signature', '0 without an output', signature);
 
   let at = HEAD_BYTES;
   const floats = (n: number): Float32Array => {
@@ -209,7 +216,7 @@ export function decodeSnapshot(bytes: Uint8Array, model: SessionModel): SessionS
     position,
     overwritten,
     positions,
-    cached: output && { signature: view.getBigUint64(SIGNATURE_AT, true), output },
+    cached: output && { signature, output },
     layers: Array.from({ length: sizes.layers }, () => ({
       k: codes(),
       v: codes(),
