@@ -87,7 +87,8 @@ export class Runtime {
 
   /**
    * Puts a call's rows in place: ids, and the table row of each position. Past the context the RoPE table is a ring
-   * too: the rows of a call lie less than a context apart, so none takes another's place.
+   * too: the rows of a call lie less than a context apart, so none takes another's place. What of it has to be made again depends on
+   * the calls before, of any session: it is no count of this one, which the same input must give again.
    */
   place(tokens: ArrayLike<number>, positions: ArrayLike<number>): void {
     const { at, context } = this.plan;
@@ -98,7 +99,6 @@ export class Runtime {
       const position = positions[i]!;
       const row = position % context;
       if (this.#angles.length > 0 && this.#angles[row] !== position) {
-        this.#count('ropeTable');
         this.#k.ropeTable(at.rope + row * headDim * 4, 1, headDim, ropeBase, position);
         this.#angles[row] = position;
       }

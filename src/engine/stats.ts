@@ -17,7 +17,7 @@ export interface Macs {
 export interface Counts {
   readonly layersExecuted: number;
   readonly macs: Macs;
-  /** Calls of each kernel; kernels that did not run are left out. */
+  /** Calls of each kernel; kernels that did not run are left out. Of the call alone: tables kept from call to call are not counted. */
   readonly kernelCalls: Readonly<Partial<Record<KernelName, number>>>;
   readonly build: 'plain' | 'relaxed' | 'reference';
   /** Kernel calls that ran `i32x4.relaxed_dot_i8x16_i7x16_add_s` (int7 layers on the relaxed build). */

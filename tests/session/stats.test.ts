@@ -134,7 +134,7 @@ describe.each(['micro', 'baseline', 'odd decoder', 'windowed decoder', 'gpt-like
       const runs = writes ? runsOf(kept, kept + rows, C, sinks) : 0;
       const scratch = !writes || stored + rows > C;
       const kv = stats.kernelCalls;
-      expect(without(kv, 'kvAppend', 'kvErase', 'ropeTable')).toEqual(kernelCalls(config, counted));
+      expect(without(kv, 'kvAppend', 'kvErase')).toEqual(kernelCalls(config, counted));
       expect(kv.kvAppend).toBe((scratch ? shape.layers : 0) + (shape.layers + counted.filled) * runs);
       expect(kv.kvErase ?? 0).toBe(kvFill === 'hole' ? skipped * runs : 0);
       kept = decision === 'FlushKv' ? 0 : kept + (writes ? rows : 0);
@@ -175,7 +175,7 @@ describe.each(['micro', 'baseline', 'odd decoder', 'windowed decoder', 'gpt-like
     const { stats } = session.infer({ tokens: tokensOf(config, 6, 1), gate: PACKETS.Skip });
     expect(stats).toMatchObject({ cached: 0, layersExecuted: 0, macs: { linear: 0, attention: 0, gate: 0 } });
     expect(stats.macs.head).toBe(config.vocab * config.hidden);
-    expect(without(stats.kernelCalls, 'ropeTable')).toEqual(kernelCalls(config, none));
+    expect(stats.kernelCalls).toEqual(kernelCalls(config, none));
     const cached = session.infer({ tokens: [1], gate: PACKETS.Skip, signature: 4 }).stats;
     expect(cached).toMatchObject({ cached: 1, kernelCalls: {}, layersExecuted: 0 });
     expect(cached.macs).toEqual({ linear: 0, attention: 0, head: 0, gate: 0 });
