@@ -1,21 +1,12 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { writeEncoder, writeMicro } from './models.js';
+import { writeEncoder, writeMicro, type Inferred } from './models.js';
 import { expectFailure, expectJsonFailure, mgt, results, scratch } from './support.js';
 
 const dir = scratch();
 const micro = dir.path('micro.mgt');
 const encoder = dir.path('encoder.mgt');
-
-interface Inferred {
-  kind: string;
-  shape: number[];
-  sha256: string;
-  values: number[];
-  witness: Record<string, unknown>;
-  stats: { layersExecuted: number; macs: Record<string, number>; kernelCalls: Record<string, number>; build: string };
-}
 
 beforeAll(async () => {
   await writeMicro(micro);

@@ -72,6 +72,22 @@ const TOKENIZER = {
   },
 };
 
+/** One line of `mgt infer --json`. */
+export interface Inferred {
+  kind: string;
+  shape: number[];
+  sha256: string;
+  values: number[];
+  witness: Record<string, unknown>;
+  stats: {
+    layersExecuted: number;
+    macs: Record<string, number>;
+    kernelCalls: Record<string, number>;
+    build: string;
+    cached: number;
+  };
+}
+
 export async function writeMicro(path: string, seed = 1): Promise<Uint8Array> {
   const bytes = await initModel('micro', seed);
   writeFileSync(path, bytes);

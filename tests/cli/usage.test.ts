@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import { expectFailure, expectJsonFailure, mgt } from './support.js';
 
-const COMMANDS = ['convert', 'inspect', 'embed', 'infer', 'init'];
+const COMMANDS = ['convert', 'inspect', 'embed', 'infer', 'replay', 'init'];
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
 };
@@ -22,6 +22,25 @@ describe('help and version', () => {
     expect(stdout).toMatch(/^Options:$/m);
     expect(stdout).toMatch(/^ {2}--json {2,}\S/m);
     expect(stdout).toMatch(new RegExp(`^Examples?:\\n {2}mgt ${command} `, 'm'));
+  });
+
+  test('mgt help is mgt --help, mgt help COMMAND is mgt COMMAND --help; in 80 columns', () => {
+    for (const words of [[], ...COMMANDS.map((command) => [command])]) {
+      const help = mgt(['help', ...words]);
+      expect(help).toEqual(mgt([...words, '--help']));
+      const [title, ...lines] = help.stdout.split('\n');
+      expect(title).toMatch(/^mgt/);
+      const examples = lines.findIndex((line) => line.startsWith('Example'));
+      expect(lines.slice(0, examples).filter((line) => line.length > 80)).toEqual([]);
+    }
+    expectFailure(mgt(['help', 'frobnicate']), { exit: 2, code: 'Usage', field: 'command' });
+  });
+
+  test('mgt infer --help tells each option, and what it does', () => {
+    const { stdout } = mgt(['infer', '--help']);
+    for (const name of ['gate', 'spikes', 'signature', 'policy', 'energy', 'scheduler', 'session', 'log', 'seed']) {
+      expect(stdout).toMatch(new RegExp(`^  --${name}\\b.*  \\S`, 'm'));
+    }
   });
 
   test('--version is the package version, alone and on a command', () => {
