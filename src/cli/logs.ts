@@ -5,6 +5,7 @@ import type { SpikePacket, SpikePacketInput } from '../packets/spike.js';
 import { CallLog } from '../log/log.js';
 import type { ReplayCall, ReplayEngine, ReplayRunner } from '../log/replay.js';
 import type { CallAnswer } from './calls.js';
+import { catchUp } from './interrupt.js';
 import { sha256Hex } from './model.js';
 
 /** Logs of the command line: files that one call after another is added to. */
@@ -41,12 +42,12 @@ export function appendCall(
   return calls.bytes();
 }
 
-/** A model at hand to run a log's calls on. */
-export function replayEngine(model: MincutGatedTransformer): ReplayEngine {
+/** A model at hand to run a log's calls on, until `signal` fires. */
+export function replayEngine(model: MincutGatedTransformer, signal: AbortSignal): ReplayEngine {
   return {
-    ...runner(model),
-    start: ({ seed }: Settings) => sessionRunner(model.createSession({ seed })),
-    restore: (snapshot) => sessionRunner(model.restore(snapshot)),
+    ...runner(model, signal),
+    start: ({ seed }: Settings) => sessionRunner(model.createSession({ seed }), signal),
+    restore: (snapshot) => sessionRunner(model.restore(snapshot), signal),
   };
 }
 
@@ -60,8 +61,9 @@ const given = ({ rateQ15, noveltyQ15, flags, fired, topIdx, topWQ15 }: SpikePack
   topWQ15,
 });
 
-const runner = (of: MincutGatedTransformer | Session): ReplayRunner => ({
-  infer({ tokens, gate, spikes, signature }: ReplayCall) {
+const runner = (of: MincutGatedTransformer | Session, signal: AbortSignal): ReplayRunner => ({
+  async infer({ tokens, gate, spikes, signature }: ReplayCall) {
+    await catchUp('replay', signal);
     const result = of.infer({
       tokens,
       gate,
@@ -73,7 +75,7 @@ const runner = (of: MincutGatedTransformer | Session): ReplayRunner => ({
   dispose: () => of.dispose(),
 });
 
-const sessionRunner = (session: Session): ReplayRunner & { snapshot(): Uint8Array } => ({
-  ...runner(session),
+const sessionRunner = (session: Session, signal: AbortSignal): ReplayRunner & { snapshot(): Uint8Array } => ({
+  ...runner(session, signal),
   snapshot: () => session.snapshot(),
 });

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { initModel } from '../../src/convert/init.js';
@@ -5,10 +6,11 @@ import { parseHeader } from '../../src/format/file.js';
 import { PANEL_HEAD, planWeights } from '../../src/format/tensors.js';
 import { writeModel } from '../../src/format/write.js';
 import { link, readLog, writeLog, type Link } from '../../src/log/chain.js';
+import type { Entry } from '../../src/log/entry.js';
 import { DECISIONS } from '../../src/packets/fields.js';
 import { failureInside, inferInside, inside, untouched } from './inside.js';
 import { writeMicro } from './models.js';
-import { expectFailure, expectJsonFailure, mgt, results, scratch } from './support.js';
+import { MAIN, expectFailure, expectJsonFailure, mgt, results, scratch } from './support.js';
 
 const dir = scratch();
 const micro = dir.path('micro.mgt');
@@ -191,7 +193,7 @@ describe('every kind of call replays', () => {
     [],
     ['--layer-order', 'last', '--kv-fill', 'hole', '--sinks', '3', '--seed', '5'],
     ['--tiers', '{"layersDegraded":2,"seqLenDegraded":5,"windowDegraded":3}', '--context', '20'],
-    ['--energy', '--scheduler', '--policy', 'permissive'],
+    ['--energy', '--scheduler', '--policy', 'permissive', '--partitions'],
   ];
 
   test.each(['all.jsonl', 'all.bin'])('%s', async (name) => {
@@ -222,4 +224,20 @@ describe('every kind of call replays', () => {
     ]);
     expect(existsSync(dir.path(`.${name}.lock`))).toBe(false);
   });
+});
+
+test('Ctrl-C stops a long replay at once', async () => {
+  const { entries } = await readLog(readFileSync(short.json));
+  const links: Link[] = [];
+  const call = { ...entries[0]!, session: null, from: 'none', state: null } as Entry;
+  for (let i = 0; i < 20_000; i++) links.push(await link('binary', call, links.at(-1)));
+  writeFileSync(dir.path('long.bin'), await writeLog('binary', links));
+  const child = spawn(process.execPath, [MAIN, 'replay', dir.path('long.bin'), '--model', micro], { stdio: 'pipe' });
+  let printed = '';
+  child.stdout.on('data', (chunk: Buffer) => (printed += chunk.toString()));
+  // Between its start and the seconds that so many calls take.
+  const timer = setTimeout(() => child.kill('SIGINT'), 1500);
+  const code = await new Promise((resolve) => child.on('close', resolve));
+  clearTimeout(timer);
+  expect({ code, printed }).toEqual({ code: 130, printed: '' });
 });

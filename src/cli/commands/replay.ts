@@ -22,7 +22,8 @@ export const run: Run = async ({ operands, values }, { json, signal }) => {
         const given = { ...settings, energy: energy ?? undefined, tiers: tiers ?? undefined };
         const onProgress = (p: { loaded: number; total: number }): void =>
           progress.update('loading', p.loaded, p.total);
-        return replayEngine(await MincutGatedTransformer.load(modelPath, { ...given, simd, signal, onProgress }));
+        const model = await MincutGatedTransformer.load(modelPath, { ...given, simd, signal, onProgress });
+        return replayEngine(model, signal);
       },
     });
     const { calls, verified } = answer;
