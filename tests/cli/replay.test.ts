@@ -236,7 +236,7 @@ test('Ctrl-C stops a long replay at once', async () => {
   let printed = '';
   child.stdout.on('data', (chunk: Buffer) => (printed += chunk.toString()));
   // Between its start and the seconds that so many calls take.
-  const timer = setTimeout(() => child.kill('SIGINT'), 1500);
+  const timer = setTimeout(() => child.kill('SIGINT'), 800);
   const code = await new Promise((resolve) => child.on('close', resolve));
   clearTimeout(timer);
   expect({ code, printed }).toEqual({ code: 130, printed: '' });
