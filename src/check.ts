@@ -43,7 +43,10 @@ export function checkKeys(
   return value as Record<string, unknown>;
 }
 
-/** Throws `Aborted` when the signal has fired. */
+/** Throws `Aborted` when the signal has fired, `BadInput` where it is none. */
 export function checkSignal(signal: AbortSignal | undefined, field: string): void {
-  if (signal?.aborted) throw new MgtError('Aborted', field, 'to finish', 'an abort', { cause: signal.reason });
+  if (signal === undefined) return;
+  const aborted: unknown = (signal as AbortSignal | null)?.aborted;
+  if (typeof aborted !== 'boolean') throw new MgtError('BadInput', 'signal', 'an AbortSignal', signal);
+  if (aborted) throw new MgtError('Aborted', field, 'to finish', 'an abort', { cause: signal.reason });
 }

@@ -145,9 +145,10 @@ function readTiers(field: string, value: unknown, missing: Partial<TierShapes>, 
   const flags = ['enableKvCache', 'enableExternalWrites'] as const;
   const raw = checkKeys(field, value, [...numbers, ...flags], code);
   const tiers: Record<string, unknown> = {};
-  for (const key of numbers) tiers[key] = checkInteger(`${field}.${key}`, raw[key] ?? missing[key], 1, MAX_DIM, code);
+  const valueOf = (key: keyof TierShapes): unknown => (raw[key] === undefined ? missing[key] : raw[key]);
+  for (const key of numbers) tiers[key] = checkInteger(`${field}.${key}`, valueOf(key), 1, MAX_DIM, code);
   for (const key of flags) {
-    const given = raw[key] ?? missing[key];
+    const given = valueOf(key);
     if (typeof given !== 'boolean') throw new MgtError(code, `${field}.${key}`, 'true or false', given);
     tiers[key] = given;
   }

@@ -125,21 +125,23 @@ export class MincutGatedTransformer {
     if (!platform)
       throw new MgtError('UnsupportedMode', 'load', 'a class imported from a package entry', 'the bare engine');
     const o = checkKeys('options', options, LOAD_KEYS) as LoadOptions;
+    const { simd = 'auto', sessions = 1, scheduler = false, partitions = false, verify = false, onProgress } = o;
+    for (const [name, value] of Object.entries({ scheduler, partitions, verify })) checkFlag(name, value);
+    if (onProgress !== undefined && typeof onProgress !== 'function')
+      throw new MgtError('BadInput', 'onProgress', 'a function', onProgress);
     const chosen = choosePolicy(o.policy);
     const energy = o.energy === undefined || o.energy === false ? undefined : validateEnergy(o.energy);
-    const scheduler = checkFlag('scheduler', o.scheduler ?? false);
-    const partitions = checkFlag('partitions', o.partitions ?? false);
     checkLog(o.log);
     const parts = await loadRuntime(platform, source, {
-      simd: checkOneOf('simd', o.simd ?? 'auto', ['auto', 'plain', 'relaxed'] as const),
+      simd: checkOneOf('simd', simd, ['auto', 'plain', 'relaxed'] as const),
       context: o.context === undefined ? undefined : checkInteger('context', o.context, 1, 2 ** 24),
       maxMemory:
         o.maxMemory === undefined ? undefined : checkInteger('maxMemory', o.maxMemory, 1, Number.MAX_SAFE_INTEGER),
-      onProgress: o.onProgress,
+      onProgress,
       signal: o.signal,
-      verify: o.verify ?? false,
+      verify,
       wasm: o.wasm,
-      sessions: checkInteger('sessions', o.sessions ?? 1, 0, 65535),
+      sessions: checkInteger('sessions', sessions, 0, 65535),
       // Whatever else can be wrong is checked against the header, before the weights are read.
       check: (config, context) => {
         if (o.tiers !== undefined) overrideTiers(config, context, o.tiers);
@@ -272,7 +274,6 @@ export class MincutGatedTransformer {
   }
 }
 
-function checkFlag(field: string, value: unknown): boolean {
-  if (typeof value === 'boolean') return value;
-  throw new MgtError('BadInput', field, 'true or false', value);
+function checkFlag(field: string, value: unknown): void {
+  if (typeof value !== 'boolean') throw new MgtError('BadInput', field, 'true or false', value);
 }

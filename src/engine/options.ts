@@ -40,20 +40,20 @@ export interface SessionOptions {
  * @throws MgtError `BadInput`
  */
 export function runOptions(
-  o: { layerOrder?: unknown; kvFill?: unknown; sinks?: unknown },
+  { layerOrder = 'first', kvFill = 'propagate', sinks }: { layerOrder?: unknown; kvFill?: unknown; sinks?: unknown },
   config: ModelConfig,
   context: number,
 ): RunOptions {
   const most = config.kind === 'decoder' ? Math.min(MAX_SINKS, context - 1) : 0;
   return {
-    layerOrder: checkOneOf('layerOrder', (o.layerOrder ?? 'first') as LayerOrder, LAYER_ORDERS),
-    kvFill: checkOneOf('kvFill', (o.kvFill ?? 'propagate') as KvFill, KV_FILLS),
+    layerOrder: checkOneOf('layerOrder', layerOrder, LAYER_ORDERS),
+    kvFill: checkOneOf('kvFill', kvFill, KV_FILLS),
     sinks:
-      o.sinks === undefined
+      sinks === undefined
         ? config.tiers
           ? 0
           : Math.min(USUAL_SINKS, most, context >> 3)
-        : checkInteger('sinks', o.sinks, 0, most),
+        : checkInteger('sinks', sinks, 0, most),
   };
 }
 
@@ -64,12 +64,12 @@ export function sessionOptions(
   config: ModelConfig,
   context: number,
 ): RunOptions & { seed: number; log: Recorder | undefined } {
-  const o = checkKeys('options', options ?? {}, ['seed', 'layerOrder', 'kvFill', 'sinks', 'log']) as SessionOptions;
+  const o = checkKeys('options', options, ['seed', 'layerOrder', 'kvFill', 'sinks', 'log']) as SessionOptions;
   checkLog(o.log);
   const given = Object.fromEntries(Object.entries(o).filter(([, value]) => value !== undefined));
   return {
     ...runOptions({ ...model, ...given }, config, context),
-    seed: checkInteger('seed', o.seed ?? 0, 0, U32_MAX),
+    seed: o.seed === undefined ? 0 : checkInteger('seed', o.seed, 0, U32_MAX),
     log: o.log,
   };
 }
