@@ -53,11 +53,13 @@ export async function replayLog(bytes: Uint8Array, model: ReplayModel): Promise<
   const { format, entries } = await readLog(bytes);
   const at = (index: number): string => placeOf(format, index);
   const lastCall = new Map<number, number>();
+  const lastUse = new Map<string, number>();
   let calls = 0;
   entries.forEach((entry, i) => {
     if (entry.type !== 'call') return;
     calls++;
     same(`${at(i)}: modelHash`, entry.modelHash, model.modelHash);
+    lastUse.set(engineKey(entry.settings), i);
     if (entry.session !== null) lastCall.set(entry.session, i);
   });
   const engines = new Engines(model);
@@ -77,6 +79,7 @@ export async function replayLog(bytes: Uint8Array, model: ReplayModel): Promise<
         throw relocated(at(i), error);
       }
       if (entry.session !== null && lastCall.get(entry.session) === i) engines.end(entry.session);
+      engines.release((key) => lastUse.get(key)! > i);
       verified++;
     }
   } finally {
@@ -91,6 +94,9 @@ function same(field: string, recorded: string, found: string): void {
   if (recorded !== found) throw new MgtError('BadChecksum', field, recorded, found);
 }
 
+/** Settings that one engine serves: it makes sessions of any seed. */
+const engineKey = (settings: Settings): string => JSON.stringify({ ...settings, seed: 0 });
+
 /** The engines and sessions a replay holds open, by settings and by the log's numbers. */
 class Engines {
   readonly #engines = new Map<string, ReplayEngine>();
@@ -100,7 +106,7 @@ class Engines {
 
   /** Where the call runs: the engine itself, or its session in the state the call began with. */
   async runner(call: CallEntry, state: StateEntry | undefined): Promise<ReplayRunner> {
-    const key = JSON.stringify({ ...call.settings, seed: 0 });
+    const key = engineKey(call.settings);
     const engine = this.#engines.get(key) ?? (await this.model.open(call.settings));
     this.#engines.set(key, engine);
     if (call.session === null) return engine;
@@ -123,6 +129,16 @@ class Engines {
   end(number: number): void {
     this.#sessions.get(number)?.session.dispose();
     this.#sessions.delete(number);
+  }
+
+  /** Disposes the engines that no later call needs, and no session that goes on elsewhere still lies in. */
+  release(needed: (key: string) => boolean): void {
+    const held = new Set([...this.#sessions.values()].map(({ key }) => key));
+    for (const [key, engine] of this.#engines) {
+      if (needed(key) || held.has(key)) continue;
+      engine.dispose();
+      this.#engines.delete(key);
+    }
   }
 
   dispose(): void {

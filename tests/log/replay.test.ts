@@ -55,6 +55,28 @@ describe('replay', () => {
     expect([...model.disposed].sort()).toEqual([0, 1]);
   });
 
+  test('an engine goes when nothing more needs it', async () => {
+    const model = fakeModel(3);
+    const open: string[] = [];
+    const steps: Step[] = [
+      ...[2, 3, 4].map((sinks) => ({ tokens: [sinks], settings: { sinks } })),
+      { session: 1, tokens: [5], settings: { sinks: 5 } },
+      { tokens: [6], settings: { sinks: 6 } },
+      { session: 1, tokens: [7], settings: { sinks: 7 } },
+    ];
+    const watched: typeof model = {
+      ...model,
+      open: (settings) => {
+        open.push(`${settings.sinks} after ${model.disposed.join()}`);
+        return model.open(settings);
+      },
+    };
+    expect(await replayLog(await logOf(steps), watched)).toEqual({ calls: 6, verified: 6 });
+    // The session of 5 lies there until 7 takes it over.
+    expect(open).toEqual(['2 after ', '3 after 0', '4 after 0,1', '5 after 0,1,2', '6 after 0,1,2', '7 after 0,1,2,4']);
+    expect(model.disposed).toEqual([0, 1, 2, 4, 3, 5]);
+  });
+
   test('other weights under the same name: output, at the first call that differs', async () => {
     const model = fakeModel(4, 3);
     expect(await told(replayLog(await logOf(STEPS), model))).toBe('BadChecksum line 1: output');
