@@ -1,5 +1,6 @@
 import { MgtError } from '../errors.js';
 import { asObject, duplicateKey, textOf, type JsonObject } from './json.js';
+import { inMemory, type RandomAccess } from './source.js';
 
 /**
  * The safetensors format, read strictly (https://github.com/huggingface/safetensors, "Format"):
@@ -49,15 +50,16 @@ interface Entry {
 }
 
 /**
- * Opens a safetensors file held in memory.
+ * Opens a safetensors file: bytes in memory, or a file of which only the header and the rows asked for are read.
  * @param file name used in errors
  * @throws MgtError `Truncated`, `BadFile` naming the tensor
  */
-export function openSafetensors(bytes: Uint8Array, file = 'model.safetensors'): SafeTensors {
+export function openSafetensors(source: Uint8Array | RandomAccess, file = 'model.safetensors'): SafeTensors {
+  const bytes = ArrayBuffer.isView(source) ? inMemory(source) : source;
   const headerBytes = headerLength(bytes, file);
-  const data = bytes.subarray(8 + headerBytes);
-  const entries = readHeader(textOf(`${file} header`, bytes.subarray(8, 8 + headerBytes)), file);
-  checkCoverage(entries, data.length, file);
+  const dataAt = 8 + headerBytes;
+  const entries = readHeader(textOf(`${file} header`, bytes.read(8, headerBytes)), file);
+  checkCoverage(entries, bytes.size - dataAt, file);
   const byName = new Map(entries.map((entry) => [entry.name, entry]));
   return {
     names: entries.map(({ name }) => name),
@@ -66,21 +68,23 @@ export function openSafetensors(bytes: Uint8Array, file = 'model.safetensors'): 
       const entry = byName.get(name);
       if (!entry) throw new MgtError('BadFile', `${file}.${name}`, 'a tensor', 'none of this name');
       const { dtype, shape } = entry;
-      return { name, dtype, shape, read: (start, count) => readRows(entry, data, file, start, count) };
+      return { name, dtype, shape, read: (start, count) => readRows(entry, bytes, dataAt, file, start, count) };
     },
   };
 }
 
-function headerLength(bytes: Uint8Array, file: string): number {
-  if (bytes.length < 8) throw new MgtError('Truncated', file, 'at least 8 bytes', bytes.length);
-  if (String.fromCharCode(...bytes.subarray(0, 8)) === 'version ') {
+function headerLength(source: RandomAccess, file: string): number {
+  const { size } = source;
+  if (size < 8) throw new MgtError('Truncated', file, 'at least 8 bytes', size);
+  const first = source.read(0, 8);
+  if (String.fromCharCode(...first) === 'version ') {
     throw new MgtError('BadFile', file, 'the weights themselves', 'a Git LFS pointer to them');
   }
-  const length = Number(new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true));
+  const length = Number(new DataView(first.buffer, first.byteOffset, 8).getBigUint64(0, true));
   if (length < 2 || length > MAX_HEADER_BYTES) {
     throw new MgtError('BadFile', `${file} header`, `2..${MAX_HEADER_BYTES} bytes`, length);
   }
-  if (length > bytes.length - 8) throw new MgtError('Truncated', file, `at least ${8 + length} bytes`, bytes.length);
+  if (length > size - 8) throw new MgtError('Truncated', file, `at least ${8 + length} bytes`, size);
   return length;
 }
 
@@ -131,7 +135,14 @@ function checkCoverage(entries: readonly Entry[], dataBytes: number, file: strin
   if (covered !== dataBytes) throw new MgtError('BadFile', file, `${covered} bytes of data`, dataBytes);
 }
 
-function readRows(entry: Entry, data: Uint8Array, file: string, start = 0, count?: number): Float32Array {
+function readRows(
+  entry: Entry,
+  source: RandomAccess,
+  dataAt: number,
+  file: string,
+  start = 0,
+  count?: number,
+): Float32Array {
   const { name, dtype, shape, begin } = entry;
   const [rows = 1, ...rest] = shape;
   const width = rest.reduce((product, n) => product * n, 1);
@@ -144,7 +155,7 @@ function readRows(entry: Entry, data: Uint8Array, file: string, start = 0, count
   if (start < 0 || n < 0 || at + n * size > entry.end) {
     throw new MgtError('BadInput', `${name} rows`, `a range inside 0..${rows}`, `${start} + ${count}`);
   }
-  const bytes = data.subarray(at, at + n * size);
+  const bytes = source.read(dataAt + at, n * size);
   const values = dtype === 'F32' ? floats(bytes) : dtype === 'F16' ? halves(bytes) : brains(bytes);
   for (let i = 0; i < n; i++) {
     const v = values[i]!;

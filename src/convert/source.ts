@@ -7,6 +7,25 @@ export interface ReadOptions {
   readonly onProgress?: ((loaded: number, total: number) => void) | undefined;
 }
 
+/** A file read piece by piece. */
+export interface RandomAccess {
+  /** Bytes. */
+  readonly size: number;
+  /**
+   * Bytes at..at + length − 1, all of them; a view of memory or a new array: do not write it.
+   * @throws MgtError `Truncated` where the file has become shorter, `FileNotFound` where it cannot be read
+   */
+  read(at: number, length: number): Uint8Array;
+  close(): void;
+}
+
+/** Bytes in memory as a file. */
+export const inMemory = (bytes: Uint8Array): RandomAccess => ({
+  size: bytes.length,
+  read: (at, length) => bytes.subarray(at, at + length),
+  close: () => undefined,
+});
+
 /** A directory of files, wherever it lies. */
 export interface FileSource {
   /** Short name of the directory: the last part of its path, or the repository a URL names. */
@@ -17,6 +36,11 @@ export interface FileSource {
    * @throws MgtError `FileNotFound` where it exists but cannot be read, `Aborted`
    */
   read(path: string, options?: ReadOptions): Promise<Uint8Array | undefined>;
+  /**
+   * The file opened for reading on demand, where the source can: a large file is never held whole. `undefined` as in `read`.
+   * The caller closes it.
+   */
+  open?(path: string): Promise<RandomAccess | undefined>;
 }
 
 /**
