@@ -1,5 +1,5 @@
+import type { Activation } from '../config.js';
 import type { BertModel, Linear, Norm } from './bert.js';
-import type { BertActivation } from './bert-config.js';
 import { erf } from './erf.js';
 import { matmul } from './matmul.js';
 
@@ -129,9 +129,10 @@ function attend(
 
 const GELU_TANH = sqrt(2 / PI);
 
-/** BERT's activations, in place. Source: transformers, `activations.py` (gelu, NewGELUActivation, relu). */
-function activate(x: Float32Array, activation: BertActivation): void {
+/** Activations in place, exact. Source: transformers, `activations.py` (gelu, NewGELUActivation, relu, silu). */
+export function activate(x: Float32Array, activation: Activation): void {
   if (activation === 'relu') for (let i = 0; i < x.length; i++) x[i] = x[i]! > 0 ? x[i]! : 0;
+  else if (activation === 'silu') for (let i = 0; i < x.length; i++) x[i] = x[i]! / (1 + exp(-x[i]!));
   else {
     for (let i = 0; i < x.length; i++) {
       const v = x[i]!;
