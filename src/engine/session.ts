@@ -94,11 +94,11 @@ export class Session {
     const values = outputFor(input.out, outputSize(rt.config));
     const before = this.#log && this.#known === 'state' ? this.snapshot() : undefined;
 
-    if (call.flush) this.#flush();
     const cached = call.verdict.skip === 1 && call.signature !== undefined && call.signature === this.#signature;
     rt.begin();
     if (cached) values.set(this.#block.output);
     else this.#compute(rt, call, values);
+    if (call.flush) this.#flush();
 
     const result = resultOf(rt, rules, call, values, cached ? 1 : 0);
     this.#last = result.witness;
@@ -205,7 +205,10 @@ export class Session {
       runCall(rt, call, this.#keys(rt, call), this.#run.kvFill, values);
     } catch (error) {
       // Tokens may be gone already: what is left is no state that ever was.
-      if (over > 0) this.#flush();
+      if (over > 0) {
+        this.#flush();
+        this.#known = 'state';
+      }
       throw error;
     }
     if (!write) return;
@@ -221,13 +224,14 @@ export class Session {
   }
 
   /** Which keys a call sees and which slots keep it. */
-  #keys(rt: Runtime, { tokens, write, window, extras, verdict }: Call): Keys {
+  #keys(rt: Runtime, { tokens, flush, write, window, extras, verdict }: Call): Keys {
     if (rt.plan.session.layers === 0 || verdict.skip === 1) return ownKeys(window, extras);
     const { ring, kv } = this.#block;
     const n = tokens.length;
     return {
       base: kv,
-      stored: storedRuns(ring),
+      // A flushed cache is not seen; it goes once the call has succeeded.
+      stored: flush ? [] : storedRuns(ring),
       kept: write ? appendRuns(ring, n) : [],
       scratch: !write || overwrittenBy(ring, n) > 0,
       window,

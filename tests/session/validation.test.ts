@@ -124,8 +124,7 @@ describe('a call', () => {
       ]),
       ...['gate', 'spikes', 'out'].map((field): [string, unknown] => [field, undefined]),
     ];
-    for (const [field, value] of taken)
-      expect(session.infer({ ...valid, ...at(field, value) }).kind).toBe('logits');
+    for (const [field, value] of taken) expect(session.infer({ ...valid, ...at(field, value) }).kind).toBe('logits');
     const topIdx = new Array<number>(16).fill(U16);
     const spikes = { flags: 1, topIdx, topWQ15: topIdx.map(() => Q15) };
     expect(session.infer({ ...valid, spikes }).kind).toBe('logits');
