@@ -27,8 +27,11 @@ const TABLE: Record<string, { value: string[]; type?: string[] }> = {
   engine: { value: [...LEAVES, 'format', 'packets', 'plan', 'arena', 'kernels', 'gate', 'platform'] },
   reference: { value: [...LEAVES, 'format'] },
   log: { value: [...LEAVES, 'format', 'packets', 'gate'], type: ['engine'] },
+  generate: { value: [...LEAVES, '@huggingface/jinja'], type: ['text'] },
   text: { value: [...LEAVES, '@huggingface/tokenizers'], type: ['platform'] },
-  convert: { value: [...LEAVES, 'format', 'text', 'engine', 'reference', 'platform', 'core.node', 'node:'] },
+  convert: {
+    value: [...LEAVES, 'format', 'text', 'engine', 'reference', 'platform', 'core.node', 'node:', '@huggingface/gguf'],
+  },
   exports: { value: ['errors', 'gate', 'packets'], type: ['config', 'engine'] },
   core: { value: ['exports', 'engine', 'platform'] },
   'core.node': { value: ['exports', 'engine', 'platform'] },

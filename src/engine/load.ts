@@ -49,6 +49,8 @@ export async function loadRuntime(
   options: ArenaOptions,
 ): Promise<{ runtime: Runtime; file: ModelFile; plan: Plan }> {
   checkSignal(options.signal, 'load');
+  if (typeof WebAssembly === 'undefined')
+    throw new MgtError('UnsupportedMode', 'wasm', 'an engine with WebAssembly', 'one without');
   const build = pickBuild(options.simd);
   const bytes = await openSource(platform, source, options.signal);
   try {
