@@ -77,26 +77,29 @@ describe.each(CASES)('%s %j', (name, options) => {
     }
   });
 
-  test('what is held: the sinks and the newest tokens, and of each only what it alone decides in the first layer', () => {
-    if (config.positions === 'learned') return;
-    const session = model.createSession(options);
-    const { sinks } = session.options;
-    const held = (changedAt: number): Record<string, unknown>[] => {
-      session.reset();
-      tokens.forEach((token, at) => session.infer({ tokens: [at === changedAt ? (token + 1) % config.vocab : token] }));
-      const { layers, positions } = stateOf(file, session);
-      return Array.from(positions, (p, i) => ({ p, ...tokensKv(layers[0]!, config.kvHeads, i, i + 1) }));
-    };
-    const base = held(-1);
-    expect(base.map(({ p }) => p)).toEqual([
-      ...Array.from({ length: sinks }, (_, i) => i),
-      ...Array.from({ length: config.context - sinks }, (_, i) => total - config.context + sinks + i),
-    ]);
-    for (const at of [0, sinks, total - 1]) {
-      const differing = held(at).filter((entry, i) => JSON.stringify(entry) !== JSON.stringify(base[i]));
-      expect(differing.map(({ p }) => p)).toEqual(at === sinks ? [] : at < sinks || at === total - 1 ? [at] : []);
-    }
-  });
+  // Learned positions end before the ring turns.
+  if (config.positions !== 'learned')
+    test('what is held: the sinks and the newest tokens, and of each only what it alone decides in the first layer', () => {
+      const session = model.createSession(options);
+      const { sinks } = session.options;
+      const held = (changedAt: number): Record<string, unknown>[] => {
+        session.reset();
+        tokens.forEach((token, at) =>
+          session.infer({ tokens: [at === changedAt ? (token + 1) % config.vocab : token] }),
+        );
+        const { layers, positions } = stateOf(file, session);
+        return Array.from(positions, (p, i) => ({ p, ...tokensKv(layers[0]!, config.kvHeads, i, i + 1) }));
+      };
+      const base = held(-1);
+      expect(base.map(({ p }) => p)).toEqual([
+        ...Array.from({ length: sinks }, (_, i) => i),
+        ...Array.from({ length: config.context - sinks }, (_, i) => total - config.context + sinks + i),
+      ]);
+      for (const at of [0, sinks, total - 1]) {
+        const differing = held(at).filter((entry, i) => JSON.stringify(entry) !== JSON.stringify(base[i]));
+        expect(differing.map(({ p }) => p)).toEqual(at === sinks ? [] : at < sinks || at === total - 1 ? [at] : []);
+      }
+    });
 
   test.each(['Allow', 'ReduceScope', 'FreezeWrites'] as const)(
     '%s: a stored token is seen exactly where the window or a sink shows it',

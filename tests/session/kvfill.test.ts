@@ -136,4 +136,28 @@ describe.each(['baseline', 'odd decoder', 'windowed decoder', 'gpt-like'])('%s',
     expect(bitsOf(session.infer(next))).toBe(bitsOf(plain.infer(next)));
     expect(hex(session.snapshot())).toBe(hex(plain.snapshot()));
   });
+
+  // Learned positions end before a slot is used again.
+  if (config.positions !== 'learned')
+    test.each(['first', 'last'] as const)(
+      'D11 skipped-layers-kv: a hole in a slot that held a token is a hole (%s layers run)',
+      (layerOrder) => {
+        const options = { layerOrder, kvFill: 'hole' } as const;
+        const [session, reference] = [model.createSession(options), new ReferenceSession(bytes, options)];
+        const next = { tokens: tokensOf(config, 4, 12) };
+        for (const s of [session, reference]) {
+          s.infer({ tokens: tokensOf(config, config.context, 11) });
+          s.infer(reduced);
+        }
+        const { layers } = stateOf(bytes, session);
+        for (const i of skipped(layerOrder)) {
+          const { length } = layers[i]!.kScales;
+          expect(length).toBe(config.context * kvHeads);
+          for (const scales of [layers[i]!.kScales, layers[i]!.vScales])
+            expect(scales.subarray(length - REDUCED * kvHeads).every((s) => s === 0)).toBe(true);
+        }
+        expect(bitsOf(session.infer(next))).toBe(bitsOf(reference.infer(next)));
+        expect(hex(session.snapshot())).toBe(hex(reference.snapshot()));
+      },
+    );
 });
