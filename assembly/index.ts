@@ -4,6 +4,7 @@ export { addRows, embed } from './embed';
 export { layerNorm, rmsNorm } from './norm';
 export { quantize } from './quantize';
 export { gemmI7, gemmI8, gemvI7, gemvI8 } from './linear';
+export { gemmI4, gemvI4 } from './linear4';
 export { add, mul } from './elementwise';
 export { gelu, geluTanh, relu, silu, softmax } from './activation';
 export { rope, ropeTable } from './rope';

@@ -1,5 +1,6 @@
 import { rowRelaxed, tileRelaxed } from './relaxed';
-import { HEAD, row8, tileBytes, tileWide, widen } from './tiles';
+import { HEAD, row8, tileBytes } from './tiles';
+import { tileWide, widen } from './wide';
 
 /**
  * Linear layers: out f32[m][n] = rows of codes × panels. One loop for every build: each panel in turn meets four rows at a

@@ -57,21 +57,23 @@ function group64(x: usize, smooth: usize, q8: usize, q16: usize, scaleOut: usize
   }
   const scale = scaleOf(hmaxAbs(peak));
   const divisor = f32x4.splat(scale);
-  let sum = i32x4.splat(0);
-  for (let i: usize = 0; i < 256; i += 64, q8 += 16, q16 += 32) {
-    const a = codes4(smoothed(x, smooth, i), divisor);
-    const b = codes4(smoothed(x, smooth, i + 16), divisor);
-    const c = codes4(smoothed(x, smooth, i + 32), divisor);
-    const d = codes4(smoothed(x, smooth, i + 48), divisor);
-    const ab = i16x8.narrow_i32x4_s(a, b);
-    const cd = i16x8.narrow_i32x4_s(c, d);
-    v128.store(q16, ab);
-    v128.store(q16, cd, 16);
-    v128.store(q8, i8x16.narrow_i16x8_s(ab, cd));
-    sum = i32x4.add(sum, i32x4.add(i32x4.add(a, b), i32x4.add(c, d)));
-  }
   store<f32>(scaleOut, scale);
-  store<i32>(sumOut, hsumI32(sum));
+  for (let i: usize = 0; i < 256; i += 128, sumOut += 2) {
+    let sum = i32x4.splat(0);
+    for (let j: usize = i; j < i + 128; j += 64, q8 += 16, q16 += 32) {
+      const a = codes4(smoothed(x, smooth, j), divisor);
+      const b = codes4(smoothed(x, smooth, j + 16), divisor);
+      const c = codes4(smoothed(x, smooth, j + 32), divisor);
+      const d = codes4(smoothed(x, smooth, j + 48), divisor);
+      const ab = i16x8.narrow_i32x4_s(a, b);
+      const cd = i16x8.narrow_i32x4_s(c, d);
+      v128.store(q16, ab);
+      v128.store(q16, cd, 16);
+      v128.store(q8, i8x16.narrow_i16x8_s(ab, cd));
+      sum = i32x4.add(sum, i32x4.add(i32x4.add(a, b), i32x4.add(c, d)));
+    }
+    store<i16>(sumOut, <i16>hsumI32(sum));
+  }
 }
 
 /** The last n < 64 elements of a row; codes up to the next multiple of 8 become zero. */
@@ -83,6 +85,7 @@ function groupTail(x: usize, smooth: usize, n: i32, q8: usize, q16: usize, scale
   const scale = scaleOf(hmaxAbs(peak));
   const divisor = f32x4.splat(scale);
   let sum = i32x4.splat(0);
+  let first = 0;
   for (let i = 0; i < n; i += 8, q8 += 8, q16 += 16) {
     const a = codes4(smoothedUpTo4(x, smooth, (<usize>i) << 2, n - i), divisor);
     const b = codes4(smoothedUpTo4(x, smooth, ((<usize>i) << 2) + 16, n - i - 4), divisor);
@@ -90,9 +93,15 @@ function groupTail(x: usize, smooth: usize, n: i32, q8: usize, q16: usize, scale
     v128.store(q16, ab);
     v128.store64_lane(q8, i8x16.narrow_i16x8_s(ab, ab), 0);
     sum = i32x4.add(sum, i32x4.add(a, b));
+    if (i === 24) {
+      first = hsumI32(sum);
+      sum = i32x4.splat(0);
+    }
   }
+  const last = hsumI32(sum);
   store<f32>(scaleOut, scale);
-  store<i32>(sumOut, hsumI32(sum));
+  store<i16>(sumOut, <i16>(n > 24 ? first : last));
+  store<i16>(sumOut, <i16>(n > 24 ? last : 0), 2);
 }
 
 export function quantize(

@@ -14,7 +14,7 @@ export const HEAD: usize = 64;
 
 // @ts-ignore: decorator
 @inline
-function dotAdd(sum: v128, x: v128, w: v128): v128 {
+export function dotAdd(sum: v128, x: v128, w: v128): v128 {
   return i32x4.add(sum, i32x4.dot_i16x8_s(x, w));
 }
 
@@ -34,146 +34,11 @@ export function finish8(low: v128, high: v128, panel: usize, out: usize, count: 
     storeUpTo4(out + 16, f32x4.add(f32x4.mul(high, v128.load(panel, 16)), v128.load(panel, 48)), count - 4);
 }
 
-/** 64 · Σ q of a group: what the +64 of stored int7 codes adds to every output. */
+/** 64 · Σ q of a group, from the sums of its halves: what the +64 of stored int7 codes adds to every output. */
 // @ts-ignore: decorator
 @inline
 export function offset7(sum: usize): v128 {
-  return i32x4.shl(v128.load32_splat(sum), 6);
-}
-
-/** A panel's codes as i16 [kp/2][8 outputs][2 inputs] at w, int7's offset taken off: 16 · kp bytes. */
-export function widen(codes: usize, kp: i32, w: usize, int7: bool): void {
-  const offset = i16x8.splat(int7 ? 64 : 0);
-  for (; kp > 0; kp -= 4, codes += 32, w += 64) {
-    const o01 = i16x8.sub(v128.load8x8_s(codes), offset);
-    const o23 = i16x8.sub(v128.load8x8_s(codes, 8), offset);
-    const o45 = i16x8.sub(v128.load8x8_s(codes, 16), offset);
-    const o67 = i16x8.sub(v128.load8x8_s(codes, 24), offset);
-    v128.store(w, v128.shuffle<i32>(o01, o23, 0, 2, 4, 6));
-    v128.store(w, v128.shuffle<i32>(o45, o67, 0, 2, 4, 6), 16);
-    v128.store(w, v128.shuffle<i32>(o01, o23, 1, 3, 5, 7), 32);
-    v128.store(w, v128.shuffle<i32>(o45, o67, 1, 3, 5, 7), 48);
-  }
-}
-
-/** Four rows × eight outputs over a widened panel: a pair of inputs per step, no unpacking, no shuffles. */
-export function tileWide(
-  x0: usize,
-  xStride: usize,
-  scales: usize,
-  groups: usize,
-  panel: usize,
-  w: usize,
-  kp: i32,
-  out: usize,
-  outStride: usize,
-  count: i32,
-): void {
-  let x1 = x0 + xStride;
-  let x2 = x1 + xStride;
-  let x3 = x2 + xStride;
-  let f0 = f32x4.splat(0.0);
-  let g0 = f0;
-  let f1 = f0;
-  let g1 = f0;
-  let f2 = f0;
-  let g2 = f0;
-  let f3 = f0;
-  let g3 = f0;
-  for (let left = kp; left > 0; left -= 64, scales += 4) {
-    let a0 = i32x4.splat(0);
-    let b0 = a0;
-    let a1 = a0;
-    let b1 = a0;
-    let a2 = a0;
-    let b2 = a0;
-    let a3 = a0;
-    let b3 = a0;
-    let i = min(left, 64);
-    do {
-      let wa = v128.load(w);
-      let wb = v128.load(w, 16);
-      let v = v128.load32_splat(x0);
-      a0 = dotAdd(a0, v, wa);
-      b0 = dotAdd(b0, v, wb);
-      v = v128.load32_splat(x1);
-      a1 = dotAdd(a1, v, wa);
-      b1 = dotAdd(b1, v, wb);
-      v = v128.load32_splat(x2);
-      a2 = dotAdd(a2, v, wa);
-      b2 = dotAdd(b2, v, wb);
-      v = v128.load32_splat(x3);
-      a3 = dotAdd(a3, v, wa);
-      b3 = dotAdd(b3, v, wb);
-      if (i <= 2) break;
-      wa = v128.load(w, 32);
-      wb = v128.load(w, 48);
-      v = v128.load32_splat(x0, 4);
-      a0 = dotAdd(a0, v, wa);
-      b0 = dotAdd(b0, v, wb);
-      v = v128.load32_splat(x1, 4);
-      a1 = dotAdd(a1, v, wa);
-      b1 = dotAdd(b1, v, wb);
-      v = v128.load32_splat(x2, 4);
-      a2 = dotAdd(a2, v, wa);
-      b2 = dotAdd(b2, v, wb);
-      v = v128.load32_splat(x3, 4);
-      a3 = dotAdd(a3, v, wa);
-      b3 = dotAdd(b3, v, wb);
-      if (i <= 4) break;
-      wa = v128.load(w, 64);
-      wb = v128.load(w, 80);
-      v = v128.load32_splat(x0, 8);
-      a0 = dotAdd(a0, v, wa);
-      b0 = dotAdd(b0, v, wb);
-      v = v128.load32_splat(x1, 8);
-      a1 = dotAdd(a1, v, wa);
-      b1 = dotAdd(b1, v, wb);
-      v = v128.load32_splat(x2, 8);
-      a2 = dotAdd(a2, v, wa);
-      b2 = dotAdd(b2, v, wb);
-      v = v128.load32_splat(x3, 8);
-      a3 = dotAdd(a3, v, wa);
-      b3 = dotAdd(b3, v, wb);
-      if (i <= 6) break;
-      wa = v128.load(w, 96);
-      wb = v128.load(w, 112);
-      v = v128.load32_splat(x0, 12);
-      a0 = dotAdd(a0, v, wa);
-      b0 = dotAdd(b0, v, wb);
-      v = v128.load32_splat(x1, 12);
-      a1 = dotAdd(a1, v, wa);
-      b1 = dotAdd(b1, v, wb);
-      v = v128.load32_splat(x2, 12);
-      a2 = dotAdd(a2, v, wa);
-      b2 = dotAdd(b2, v, wb);
-      v = v128.load32_splat(x3, 12);
-      a3 = dotAdd(a3, v, wa);
-      b3 = dotAdd(b3, v, wb);
-      w += 128;
-      x0 += 16;
-      x1 += 16;
-      x2 += 16;
-      x3 += 16;
-      i -= 8;
-    } while (i > 0);
-    const s0 = v128.load32_splat(scales);
-    f0 = groupAdd(f0, a0, s0);
-    g0 = groupAdd(g0, b0, s0);
-    const s1 = v128.load32_splat(scales + groups);
-    f1 = groupAdd(f1, a1, s1);
-    g1 = groupAdd(g1, b1, s1);
-    const s2 = v128.load32_splat(scales + 2 * groups);
-    f2 = groupAdd(f2, a2, s2);
-    g2 = groupAdd(g2, b2, s2);
-    const s3 = v128.load32_splat(scales + 3 * groups);
-    f3 = groupAdd(f3, a3, s3);
-    g3 = groupAdd(g3, b3, s3);
-  }
-  finish8(f0, g0, panel, out, count);
-  finish8(f1, g1, panel, out + outStride, count);
-  finish8(f2, g2, panel, out + 2 * outStride, count);
-  finish8(f3, g3, panel, out + 3 * outStride, count);
+  return i32x4.dot_i16x8_s(v128.load32_splat(sum), i16x8.splat(64));
 }
 
 /** Four rows × four outputs straight from the panel, widening each code once for the four. half: panel + 16 · (0 | 1). */

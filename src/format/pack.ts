@@ -1,16 +1,28 @@
 import type { ModelConfig } from '../config.js';
 import { MgtError } from '../errors.js';
 import { INT7_LIMIT, INT8_LIMIT, quantize, scaleOf } from '../round.js';
-import { PANEL_HEAD, PANEL_OUTPUTS, paddedInputs, panelBytes, planWeights, type TensorSpec } from './tensors.js';
+import { checkBlocks4, checkCodes4, gridOf, packRow4, type Grid4 } from './int4.js';
+import {
+  BLOCK4,
+  PANEL_HEAD,
+  PANEL_OUTPUTS,
+  paddedInputs,
+  panelBytes,
+  panelBytes4,
+  planWeights,
+  type TensorSpec,
+} from './tensors.js';
 
 // Bound once: the loops below run per weight, and a global costs a look-up in some hosts.
-const { abs, max: largest } = Math;
+const { abs, floor, max: largest } = Math;
 const { isFinite } = Number;
 
 /** Float values of one tensor, row-major in its shape; panels may carry a bias of one value per output. */
 export interface TensorValues {
   readonly values: Float32Array;
   readonly bias?: Float32Array;
+  /** int4 tensors: the source's own grid of a row, kept exactly; `values` are what errors are measured against. */
+  readonly grid?: (row: number) => Grid4 | undefined;
 }
 
 /** What quantisation cost one tensor: root of Σ(float − dequantised)² / Σ float². */
@@ -32,7 +44,7 @@ export function packPayload(
   const payload = new Uint8Array(plan.bytes);
   const errors: TensorError[] = [];
   for (const tensor of plan.tensors) {
-    const { values, bias } = weights(tensor);
+    const { values, bias, grid } = weights(tensor);
     const [rows = 1, cols = 1] = tensor.shape;
     expectCount(tensor.name, values, rows * cols);
     const span = payload.subarray(tensor.offset, tensor.offset + tensor.bytes);
@@ -41,7 +53,8 @@ export function packPayload(
       values.forEach((v, i) => view.setFloat32(4 * i, v, true));
     } else {
       if (bias) expectCount(`${tensor.name}.bias`, bias, rows);
-      errors.push({ name: tensor.name, error: packPanels(span, tensor, values, bias) });
+      const pack = tensor.kind === 'panel-i4' ? packPanels4 : packPanels;
+      errors.push({ name: tensor.name, error: pack(span, tensor, values, bias, grid) });
     }
   }
   return { payload, errors };
@@ -76,6 +89,30 @@ function packPanels(span: Uint8Array, tensor: TensorSpec, values: Float32Array, 
   return total === 0 ? 0 : Math.sqrt(lost / total);
 }
 
+/** The same for 4-bit weights: rows by their own grid where they have one. */
+function packPanels4(
+  span: Uint8Array,
+  tensor: TensorSpec,
+  values: Float32Array,
+  bias: Float32Array | undefined,
+  grid: TensorValues['grid'],
+): number {
+  const [rows = 1, cols = 1] = tensor.shape;
+  let lost = 0;
+  let total = 0;
+  for (let n = 0; n < rows; n++) {
+    const row = values.subarray(n * cols, (n + 1) * cols);
+    const own = grid?.(n) ?? gridOf(row);
+    packRow4(span, tensor, n, own, bias?.[n]);
+    for (let k = 0; k < cols; k++) {
+      const block = floor(k / BLOCK4);
+      lost += (row[k]! - (own.scales[block]! * own.q[k]! + own.mins[block]!)) ** 2;
+      total += row[k]! * row[k]!;
+    }
+  }
+  return total === 0 ? 0 : Math.sqrt(lost / total);
+}
+
 /** Offset of input k of output lane 0..7 among a panel's codes: order [K/4][8 outputs][4 inputs]. */
 export const codeOffset = (k: number, lane: number): number => (k >> 2) * 32 + lane * 4 + (k & 3);
 
@@ -95,6 +132,7 @@ export function checkPayload(config: ModelConfig, payload: Uint8Array): void {
   for (const tensor of planWeights(config).tensors) {
     const span = payload.subarray(tensor.offset, tensor.offset + tensor.bytes);
     if (tensor.kind === 'f32') checkFloats(tensor, span);
+    else if (tensor.kind === 'panel-i4') checkPanels4(tensor, span);
     else checkPanels(tensor, span);
   }
 }
@@ -132,6 +170,22 @@ function checkPanels(tensor: TensorSpec, span: Uint8Array): void {
       }
     }
     if (tensor.kind === 'panel-i7') checkInt7Codes(tensor, span, panel + PANEL_HEAD, lanes, cols);
+  }
+}
+
+/** The same of int4 panels; any nibble is sound. */
+function checkPanels4(tensor: TensorSpec, span: Uint8Array): void {
+  const [rows = 1, cols = 1] = tensor.shape;
+  const stride = panelBytes4(cols);
+  const floats = floatsOf(span);
+  for (let panel = 0, first = 0; panel < span.length; panel += stride, first += PANEL_OUTPUTS) {
+    const lanes = Math.min(PANEL_OUTPUTS, rows - first);
+    for (let lane = 0; lane < lanes; lane++) checkHead(tensor, floats, (panel >> 2) + lane, first + lane);
+    for (let at = panel; at < panel + PANEL_HEAD; at++) {
+      if ((at - panel) % 32 >= 4 * lanes) expectZero(tensor, span[at]!);
+    }
+    checkBlocks4(tensor, span, panel, first, lanes);
+    checkCodes4(tensor, span, panel, lanes);
   }
 }
 

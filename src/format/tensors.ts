@@ -11,8 +11,18 @@ import type { ModelConfig } from '../config.js';
  *   └──────────────────────────────────────────────────────────────────┘   64 + 8·Kp bytes, a multiple of 64
  *
  * Codes: i8 in ±127, or (int7) u8 = code + 64 in 1..127. Padding outputs and inputs are zero bytes.
+ *
+ * int4 layers have a scale and a minimum for every block of 32 inputs of an output, w = factor · (scale · q + min), q in 0..15:
+ *
+ *   ┌ panel: 8 outputs ────────────────────────────────────────────────────────────────────────────────────────────┐
+ *   │ 0  factor f32[8] │ 32  bias f32[8] │ 64  blocks [ceil(K/32)] of { scale f16[8], min f16[8] } │ codes [Kp/8][8][4] │
+ *   └──────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
+ *   a code byte b = 0..3 of eight inputs: │ 7..4  q of input b + 4 │ 3..0  q of input b │
+ *
+ * 64 + 32·ceil(K/32) + 4·Kp bytes, rounded up to 64: five bits a weight. f16 is what a GGUF's Q4_0 and Q4_1 hold; `factor`, a power
+ * of two, is 1 for those and takes other rows into the range of f16.
  */
-export type TensorKind = 'panel-i8' | 'panel-i7' | 'f32';
+export type TensorKind = 'panel-i8' | 'panel-i7' | 'panel-i4' | 'f32';
 
 export interface TensorSpec {
   readonly name: string;
@@ -41,6 +51,14 @@ export const roundUp = (n: number, multiple: number): number => Math.ceil(n / mu
 export const paddedInputs = (k: number): number => roundUp(k, 8);
 /** Bytes of one panel of 8 outputs over k inputs. */
 export const panelBytes = (k: number): number => PANEL_HEAD + PANEL_OUTPUTS * paddedInputs(k);
+/** Inputs of an int4 block. */
+export const BLOCK4 = 32;
+/** Bytes of a block's scales and minimums. */
+export const BLOCK4_HEAD = 32;
+/** Bytes of an int4 panel before its codes. */
+export const panelHead4 = (k: number): number => PANEL_HEAD + BLOCK4_HEAD * Math.ceil(k / BLOCK4);
+/** Bytes of one int4 panel of 8 outputs over k inputs. */
+export const panelBytes4 = (k: number): number => roundUp(panelHead4(k) + 4 * paddedInputs(k), ALIGN);
 /** Activation groups (scales) of a row of k inputs. */
 export const groupCount = (k: number): number => Math.ceil(k / 64);
 
@@ -48,12 +66,15 @@ export const groupCount = (k: number): number => Math.ceil(k / 64);
 export function spanBytes(kind: TensorKind, shape: readonly number[]): number {
   const [rows = 1, cols = 1] = shape;
   if (kind === 'f32') return roundUp(rows * cols * 4, ALIGN);
-  return Math.ceil(rows / PANEL_OUTPUTS) * panelBytes(cols);
+  return Math.ceil(rows / PANEL_OUTPUTS) * (kind === 'panel-i4' ? panelBytes4 : panelBytes)(cols);
 }
+
+/** Kind of the linear layers by `quant`. The token table is int8 always. */
+const LINEAR: Readonly<Record<string, TensorKind>> = { int7: 'panel-i7', int4: 'panel-i4' };
 
 export function planWeights(config: ModelConfig): WeightPlan {
   const { hidden, ffn, vocab, layers } = config;
-  const linear: TensorKind = config.quant === 'int7' ? 'panel-i7' : 'panel-i8';
+  const linear = LINEAR[config.quant] ?? 'panel-i8';
   const qDim = config.heads * config.headDim;
   const kvDim = config.kvHeads * config.headDim;
   const tensors: TensorSpec[] = [];

@@ -4,7 +4,7 @@
  * state, or writes outside the regions listed under "writes". Arithmetic: docs/numbers.md.
  *
  * Activation buffers of a quantised row block of M rows × K inputs (Kp = K rounded up to 8, G = ceil(K/64)):
- *   q8 i8[M][Kp] · q16 i16[M][Kp] (the same codes widened) · scales f32[M][G] · sums i32[M][G]
+ *   q8 i8[M][Kp] · q16 i16[M][Kp] (the same codes widened) · scales f32[M][G] · sums i16[M][G][2] (codes 0..31, 32..63)
  * KV block of one layer, one region, `slots` a multiple of 8, dk = d rounded up to 4, dv = d rounded up to 8; offsets of
  * its parts: `kvBlockLayout`. A slot whose K scale is 0 is a hole of that head: attention leaves it out.
  *   k i8[kvHeads][slots/8][dk/4][8 slots][4] · v i8[kvHeads][slots][dv] · kScales, vScales f32[kvHeads][slots]
@@ -83,6 +83,31 @@ export type KernelExports = {
     k: number,
     out: number,
   ): void;
+  /** int4 panels. scratch: `gemmScratchBytes(k)`, required; the relaxed build uses 96 bytes of it. Writes out, scratch. */
+  gemmI4(
+    q8: number,
+    q16: number,
+    scales: number,
+    sums: number,
+    panels: number,
+    m: number,
+    n: number,
+    k: number,
+    out: number,
+    scratch: number,
+  ): void;
+  /** The same for one row. scratch: `gemmScratchBytes(k)`, required. Writes out f32[n], scratch. */
+  gemvI4(
+    q8: number,
+    q16: number,
+    scales: number,
+    sums: number,
+    panels: number,
+    n: number,
+    k: number,
+    out: number,
+    scratch: number,
+  ): void;
   /** x[i] = f(x[i] + y[i]), i < n. Writes x. */
   add(x: number, y: number, n: number): void;
   /** x[i] = f(x[i] · y[i]), i < n. Writes x. */
@@ -140,7 +165,7 @@ export type KernelExports = {
 
 export type KernelName = Exclude<keyof KernelExports, 'heapBase'>;
 
-/** Scratch of `gemmI8` and `gemmI7`: the codes of two panels widened to i16, one at work and the next. */
+/** Scratch of linear layers: the codes of two panels widened to i16, one at work and the next. */
 export const gemmScratchBytes = (k: number): number => 32 * Math.ceil(k / 8) * 8;
 
 /**

@@ -15,6 +15,8 @@ const ARITY: Readonly<Record<keyof KernelExports, number>> = {
   gemvI8: 8,
   gemmI7: 10,
   gemvI7: 8,
+  gemmI4: 10,
+  gemvI4: 9,
   add: 3,
   mul: 3,
   gelu: 2,

@@ -13,7 +13,7 @@ import { attentionScratchBytes, gemmScratchBytes, kvBlockLayout } from '../kerne
 export const ARENA_START = 65536;
 export const PAGE = 65536;
 
-/** Storage type of a region. Widened codes (i16) and group sums (i32) are u16 and u32 here: the width is what is planned. */
+/** Storage type of a region. Widened codes (i16) are u16, pairs of block sums (i16[2]) u32: the width is what is planned. */
 export type Dtype = 'u8' | 'i8' | 'i4' | 'u16' | 'u32' | 'f32';
 
 export interface Region {
@@ -41,7 +41,7 @@ export interface BufferAddresses {
   readonly q8: number; // i8[rows][Kp]
   readonly q16: number; // i16[rows][Kp]
   readonly scales: number; // f32[rows][groups]
-  readonly sums: number; // i32[rows][groups]
+  readonly sums: number; // i16[rows][groups][2]
   readonly panel: number; // i16, two panels' codes widened, for GEMM
   readonly scratch: number; // attention scratch
   readonly rope: number; // f32[context][headDim], cos then sin
@@ -97,7 +97,7 @@ export interface Plan {
 }
 
 const BYTES: Readonly<Record<Dtype, number>> = { u8: 1, i8: 1, i4: 0.5, u16: 2, u32: 4, f32: 4 };
-const TENSOR_DTYPE = { 'panel-i8': 'i8', 'panel-i7': 'u8', f32: 'f32' } as const;
+const TENSOR_DTYPE = { 'panel-i8': 'i8', 'panel-i7': 'u8', 'panel-i4': 'i4', f32: 'f32' } as const;
 
 /** Plans the memory of a model for inputs of at most `context` tokens and room for `sessions` sessions. */
 export function planArena(config: ModelConfig, context: number, sessions = 1): Plan {

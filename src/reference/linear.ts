@@ -1,10 +1,10 @@
 import { GROUP, INT8_LIMIT, quantize as code, scaleOf } from '../round.js';
 import { f } from './math.js';
-import { unpackPanel, type Panels } from './weights.js';
+import { unpackPanel, unpackPanel4, type Panels } from './weights.js';
 
 const { abs, max, min } = Math;
 
-/** Quantised rows: one scale and one sum of codes per group of 64 inputs (the last group may be shorter). */
+/** Quantised rows: one scale and two sums of codes, of its halves, per group of 64 inputs (the last group may be shorter). */
 export interface Codes {
   readonly rows: number;
   readonly inputs: number;
@@ -12,7 +12,7 @@ export interface Codes {
   readonly groups: number;
   readonly q: Int8Array; // [rows][inputs]
   readonly scales: Float32Array; // [rows][groups]
-  readonly sums: Int32Array; // [rows][groups]
+  readonly sums: Int16Array; // [rows][groups][2]: codes 0..31 and 32..63 of a group
 }
 
 /** x f32[rows][inputs], times `smooth` f32[inputs] where given → codes. */
@@ -20,7 +20,7 @@ export function quantize(x: Float32Array, rows: number, inputs: number, smooth?:
   const groups = Math.ceil(inputs / GROUP);
   const q = new Int8Array(rows * inputs);
   const scales = new Float32Array(rows * groups);
-  const sums = new Int32Array(rows * groups);
+  const sums = new Int16Array(rows * groups * 2);
   const y = new Float32Array(inputs);
   for (let r = 0; r < rows; r++) {
     for (let k = 0; k < inputs; k++) y[k] = smooth ? x[r * inputs + k]! * smooth[k]! : x[r * inputs + k]!;
@@ -28,7 +28,7 @@ export function quantize(x: Float32Array, rows: number, inputs: number, smooth?:
       const group = y.subarray(g * GROUP, (g + 1) * GROUP);
       const out = q.subarray(r * inputs + g * GROUP, r * inputs + g * GROUP + group.length);
       scales[r * groups + g] = quantizeGroup(group, out);
-      sums[r * groups + g] = out.reduce((sum, c) => sum + c, 0);
+      out.forEach((c, i) => (sums[(r * groups + g) * 2 + (i < 32 ? 0 : 1)]! += c));
     }
   }
   return { rows, inputs, groups, q, scales, sums };
@@ -43,8 +43,9 @@ export function quantizeGroup(y: Float32Array, out: Int8Array): number {
   return scale;
 }
 
-/** Linear layer: x (rows × inputs) · wᵀ + bias → f32[rows][outputs]. */
+/** Linear layer of any format: x (rows × inputs) · wᵀ + bias → f32[rows][outputs]. */
 export function linear(x: Codes, w: Panels): Float32Array {
+  if (w.kind === 'panel-i4') return linear4(x, w);
   const { rows, inputs, groups } = x;
   const q = new Float64Array(x.q);
   const out = new Float32Array(rows * w.outputs);
@@ -104,6 +105,36 @@ function addGroup(
   acc[5] = acc[5]! + f(s5 * scale);
   acc[6] = acc[6]! + f(s6 * scale);
   acc[7] = acc[7]! + f(s7 * scale);
+}
+
+/** The same with 4-bit weights, in blocks of 32 inputs that have a scale and a minimum each. */
+function linear4(x: Codes, w: Panels): Float32Array {
+  const { rows, inputs, groups } = x;
+  const out = new Float32Array(rows * w.outputs);
+  for (let panel = 0; panel * 8 < w.outputs; panel++) {
+    const { codes, scales, mins, factors, bias } = unpackPanel4(w, panel);
+    const lanes = min(8, w.outputs - panel * 8);
+    for (let r = 0; r < rows; r++) {
+      for (let n = 0; n < lanes; n++) {
+        let acc = 0;
+        for (let from = 0; from < inputs; from += 32) {
+          const to = min(inputs, from + 32);
+          let products = 0;
+          let sum = 0;
+          for (let k = from; k < to; k++) {
+            const q = x.q[r * inputs + k]!;
+            products += q * codes[k * 8 + n]!;
+            sum += q;
+          }
+          const at = (from >> 5) * 8 + n;
+          const t = f(f(scales[at]! * products) + f(mins[at]! * sum));
+          acc = f(acc + f(t * x.scales[r * groups + (from >> 6)]!));
+        }
+        out[r * w.outputs + panel * 8 + n] = f(acc * factors[n]!) + bias[n]!;
+      }
+    }
+  }
+  return out;
 }
 
 /** Token rows f32[n][dim] of the token table. */

@@ -8,8 +8,8 @@ import { linear } from './linear.js';
  */
 export { checksum64 as checksum };
 export { embed, quantize, type Codes } from './linear.js';
-/** Format of the codes and number of rows do not change the arithmetic: four kernels, one definition. */
-export { linear as gemmI8, linear as gemvI8, linear as gemmI7, linear as gemvI7 };
+/** The panels say their format, and the number of rows changes no arithmetic: six kernels, one definition. */
+export { linear as gemmI8, linear as gemvI8, linear as gemmI7, linear as gemvI7, linear as gemmI4, linear as gemvI4 };
 export { add, addRows, l2Normalize, layerNorm, mul, poolMean, rmsNorm } from './rows.js';
 export { gelu, geluTanh, relu, silu } from './activation.js';
 export { rope, ropeTable } from './rope.js';

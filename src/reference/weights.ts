@@ -3,6 +3,8 @@ import {
   PANEL_HEAD,
   PANEL_OUTPUTS,
   panelBytes,
+  panelBytes4,
+  panelHead4,
   type TensorKind,
   type TensorSpec,
   type WeightPlan,
@@ -72,6 +74,52 @@ export function unpackPanel(w: Panels, index: number): Panel {
     }
   }
   return { codes, scales: floats(w.bytes, at, PANEL_OUTPUTS), bias: floats(w.bytes, at + 32, PANEL_OUTPUTS) };
+}
+
+/** Eight outputs of an int4 layer, plain: w = factor · (scale · q + min). */
+export interface Panel4 {
+  /** [inputs][8] integers in 0..15. */
+  readonly codes: Float64Array;
+  readonly scales: Float32Array; // [blocks of 32 inputs][8]
+  readonly mins: Float32Array; // [blocks][8]
+  readonly factors: Float32Array; // [8]
+  readonly bias: Float32Array; // [8]
+}
+
+/** int4 panel `index`; outputs past the last are zero. */
+export function unpackPanel4(w: Panels, index: number): Panel4 {
+  const at = index * panelBytes4(w.inputs);
+  const view = new DataView(w.bytes.buffer, w.bytes.byteOffset + at, panelBytes4(w.inputs));
+  const blocks = Math.ceil(w.inputs / 32);
+  const scales = new Float32Array(blocks * PANEL_OUTPUTS);
+  const mins = new Float32Array(blocks * PANEL_OUTPUTS);
+  for (let b = 0; b < blocks; b++) {
+    for (let lane = 0; lane < PANEL_OUTPUTS; lane++) {
+      const head = PANEL_HEAD + b * 32 + 2 * lane;
+      scales[b * PANEL_OUTPUTS + lane] = half(view.getUint16(head, true));
+      mins[b * PANEL_OUTPUTS + lane] = half(view.getUint16(head + 16, true));
+    }
+  }
+  const codes = new Float64Array(w.inputs * PANEL_OUTPUTS);
+  const first = panelHead4(w.inputs);
+  for (let k = 0; k < w.inputs; k++) {
+    for (let lane = 0; lane < PANEL_OUTPUTS; lane++) {
+      // [K/8][8 outputs][4 bytes]; the second four of eight inputs stand in the high nibbles
+      const byte = view.getUint8(first + Math.floor(k / 8) * 32 + lane * 4 + (k % 4));
+      codes[k * PANEL_OUTPUTS + lane] = k % 8 < 4 ? byte % 16 : Math.floor(byte / 16);
+    }
+  }
+  return { codes, scales, mins, factors: floats(w.bytes, at, 8), bias: floats(w.bytes, at + 32, 8) };
+}
+
+/** What one unit of an f16's mantissa is worth, by exponent: 2⁻²⁴ for denormals and the least normals, then twice as much each. */
+const HALF_UNITS = Float64Array.from({ length: 31 }, (_, e) => (1 << Math.max(0, e - 1)) / (1 << 24));
+
+/** Value of a finite f16. */
+function half(bits: number): number {
+  const exponent = (bits >> 10) & 31;
+  const size = ((bits & 1023) + (exponent === 0 ? 0 : 1024)) * HALF_UNITS[exponent]!;
+  return bits >> 15 ? -size : size;
 }
 
 /** `count` little-endian f32 at any byte offset. */

@@ -24,7 +24,7 @@ function codes(rows: readonly (readonly number[])[]): ops.Codes {
   const groups = Math.ceil(inputs / 64);
   return {
     ...{ rows: rows.length, inputs, groups, q: Int8Array.from(rows.flat()) },
-    ...{ scales: new Float32Array(rows.length * groups).fill(1), sums: new Int32Array(rows.length * groups) },
+    ...{ scales: new Float32Array(rows.length * groups).fill(1), sums: new Int16Array(rows.length * groups * 2) },
   };
 }
 function integerPanels(rows: readonly (readonly number[])[], bias: readonly number[] = [], stored = 0): Panels {
@@ -93,7 +93,7 @@ describe('linear layers', () => {
     expect(worst(4, (i) => Math.abs(q[i]! * scales[0]! - values[i]!))).toBeLessThan(0.01);
     expect([...ops.quantize(f32(1, -1), 1, 2).q]).toEqual([127, -127]);
     const zero = ops.quantize(f32(0, -0, 0), 1, 3);
-    expect([...zero.q, ...zero.scales, ...zero.sums]).toEqual([0, 0, 0, 1, 0]);
+    expect([...zero.q, ...zero.scales, ...zero.sums]).toEqual([0, 0, 0, 1, 0, 0]);
   });
 
   test('ties go to the even code, groups of 64 have their own scales and sums', () => {
@@ -104,7 +104,9 @@ describe('linear layers', () => {
     expect([...q.subarray(0, 6)]).toEqual([127, 0, 2, 2, 0, -2]);
     expect([...q.subarray(64, 67)]).toEqual([127, 2, 2]);
     expect([...scales]).toEqual([1, 2]);
-    expect([...sums]).toEqual([129, 131]);
+    expect([...sums]).toEqual([129, 0, 131, 0]);
+    x.set([-127, 5], 31);
+    expect([...ops.quantize(x, 1, 70).sums]).toEqual([2, 5, 131, 0]);
   });
 
   test('a group below 2⁻¹⁰⁰ counts as zero, one at it does not', () => {

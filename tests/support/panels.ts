@@ -32,3 +32,47 @@ export function randomPanels(
   }
   return { bytes, kind, outputs, inputs };
 }
+
+/** A linear layer of random 4-bit codes, every block with random f16 scales and minimums of either sign. */
+export function randomPanels4(
+  rng: Rng,
+  outputs: number,
+  inputs: number,
+  codes: 'random' | 'saturated' | 'zeros' = 'random',
+  halves: 'normal' | 'any' | 'denormal' | 'zeros' = 'normal',
+): Panels {
+  const draw = {
+    random: () => rng.int(0, 15),
+    saturated: () => (rng.u32() & 1 ? 15 : 0),
+    zeros: () => 0,
+  }[codes];
+  const sign = (): number => (rng.u32() & 1) << 15;
+  const half = {
+    /** 2⁻¹⁰ and its neighbours, as weights have. */
+    normal: () => sign() | rng.int(4 << 10, 8 << 10),
+    /** Every finite f16, ±0, ±65504 and denormals among them. */
+    any: () => sign() | [0, 0x7bff, rng.int(0, 1023), rng.int(0, 0x7bff)][rng.int(0, 3)]!,
+    denormal: () => sign() | rng.int(0, 1023),
+    zeros: sign,
+  }[halves];
+  const blocks = Math.ceil(inputs / 32);
+  const head = 64 + 32 * blocks;
+  const panel = Math.ceil((head + 4 * 8 * Math.ceil(inputs / 8)) / 64) * 64;
+  const bytes = new Uint8Array(Math.ceil(outputs / 8) * panel);
+  const view = new DataView(bytes.buffer);
+  for (let n = 0; n < outputs; n++) {
+    const at = Math.floor(n / 8) * panel;
+    const lane = n % 8;
+    view.setFloat32(at + 4 * lane, n % 3 === 0 ? 1 : 0.125, true);
+    view.setFloat32(at + 32 + 4 * lane, rng.normal(), true);
+    for (let b = 0; b < blocks; b++) {
+      view.setUint16(at + 64 + 32 * b + 2 * lane, half(), true);
+      view.setUint16(at + 64 + 32 * b + 16 + 2 * lane, half(), true);
+    }
+    for (let k = 0; k < inputs; k++) {
+      const byte = at + head + (Math.floor(k / 8) * 8 + lane) * 4 + (k % 4);
+      bytes[byte]! |= draw() << (k % 8 < 4 ? 0 : 4);
+    }
+  }
+  return { bytes, kind: 'panel-i4', outputs, inputs };
+}

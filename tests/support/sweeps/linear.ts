@@ -2,7 +2,7 @@ import { gemmScratchBytes } from '../../../src/kernels/catalogue.js';
 import { groupCount, paddedInputs } from '../../../src/format/tensors.js';
 import * as reference from '../../../src/reference/ops.js';
 import type { GuardArena } from '../arena.js';
-import { randomPanels } from '../panels.js';
+import { randomPanels, randomPanels4 } from '../panels.js';
 import { EDGES, difference, values, type ValueKind } from '../values.js';
 import { allKinds, cross, first, sweep, type Case } from './sweep.js';
 
@@ -50,7 +50,7 @@ const quantize = sweep<QuantizeShape>(
           difference('q8', arena.i8(at.q8, m * stride), q8),
           difference('q16', arena.i16(at.q16, m * stride), q16),
           difference('scales', arena.f32(at.scales, m * groupCount(k)), expected.scales),
-          difference('sums', arena.i32(at.sums, m * groupCount(k)), expected.sums),
+          difference('sums', arena.i16(at.sums, m * groupCount(k) * 2), expected.sums),
         );
       },
     };
@@ -64,6 +64,8 @@ interface LinearShape {
   /** What the activations and the weight codes look like. */
   readonly kind?: 'normal' | 'zeros' | 'saturated' | 'ties' | 'huge';
   readonly codes?: 'random' | 'saturated' | 'zeros';
+  /** int4: what scales and minimums look like. */
+  readonly halves?: 'normal' | 'any' | 'denormal' | 'zeros';
 }
 
 /** Hard cases: no input, no weight, the largest integer sums there are, dequantised values near 1e17. */
@@ -121,6 +123,40 @@ function linear(format: 'I8' | 'I7', shapes: readonly LinearShape[], oneRow: boo
   });
 }
 
+const gemmShapes4: LinearShape[] = [
+  ...gemmShapes,
+  ...cross({ m: [1, 4, 9], n: [1, 3, 8, 40], k: [1, 31, 32, 33, 40, 95, 161, 200] }),
+  ...cross({ m: [5], n: [12], k: [200], halves: ['any', 'denormal', 'zeros'] as const }),
+];
+const gemvShapes4: LinearShape[] = [
+  ...gemvShapes,
+  ...cross({ m: [1], n: [1, 8, 40], k: Array.from({ length: 100 }, (_, i) => 2 * i + 1) }),
+  ...cross({ m: [1], n: [12], k: [200], halves: ['any', 'denormal', 'zeros'] as const }),
+];
+
+/** int4 layers; a GEMM's rows are also judged as GEMVs by sharing the one reference. */
+function linear4(shapes: readonly LinearShape[], oneRow: boolean): readonly Case[] {
+  return sweep(shapes, (arena: GuardArena, { m, n, k, kind, codes, halves }, rng) => {
+    const x = reference.quantize(values(rng, m * k, kind), m, k);
+    const w = randomPanels4(rng, n, k, codes, halves);
+    const { q8, q16 } = widen(x);
+    const args = [
+      arena.input(q8),
+      arena.input(q16),
+      arena.input(x.scales),
+      arena.input(x.sums),
+      arena.input(w.bytes),
+    ] as const;
+    const out = arena.output(m * n * 4);
+    const scratch = arena.output(gemmScratchBytes(k));
+    return {
+      call: (kernels) =>
+        oneRow ? kernels.gemvI4(...args, n, k, out, scratch) : kernels.gemmI4(...args, m, n, k, out, scratch),
+      check: () => difference('out', arena.f32(out, m * n), reference.gemmI4(x, w)),
+    };
+  });
+}
+
 const embed = sweep([...cross({ n: [1, 2, 3, 9], dim: EDGES }), { n: 40, dim: 384 }], (arena, { n, dim }, rng) => {
   const vocab = 257;
   const table = randomPanels(rng, 'panel-i8', vocab, dim);
@@ -138,5 +174,7 @@ export const linearSweeps = {
   gemmI7: linear('I7', gemmShapes, false),
   gemvI8: linear('I8', gemvShapes, true),
   gemvI7: linear('I7', gemvShapes, true),
+  gemmI4: linear4(gemmShapes4, false),
+  gemvI4: linear4(gemvShapes4, true),
   embed,
 };
