@@ -108,7 +108,8 @@ async function bundle(from, to) {
     format: 'esm',
     platform: 'neutral',
     target: 'es2022',
-    external: ['node:*', ...Object.keys(manifest.dependencies)],
+    // What is no dependency either is installed by who needs it: a missing one is an error with the command.
+    external: ['node:*', '@huggingface/*', ...Object.keys(manifest.dependencies)],
     charset: 'utf8',
     minifyWhitespace: true,
     minifyIdentifiers: true,

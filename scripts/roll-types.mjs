@@ -1,5 +1,6 @@
 // The published declarations: of all that the compiler emitted, only what an entry's types lead to, in one file that the
-// entries re-export from. Comments stay in what comes from a source that an entry exports from.
+// entries re-export from. The first sentence
+// of a comment stays in what comes from a source that an entry exports from.
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative, resolve } from 'node:path';
@@ -121,6 +122,17 @@ const homesOf = (symbol, folder) =>
     .map((declaration) => (ts.isVariableDeclaration(declaration) ? declaration.parent.parent : declaration))
     .filter((statement) => statement.parent && ts.isSourceFile(statement.parent));
 
+/** A comment's first sentence, on one line: what an editor shows at a glance. The rest is in the source and the docs. */
+function firstSentence(comment) {
+  const [plain] = comment
+    .slice(3, -2)
+    .replace(/\n\s*\*/g, ' ')
+    .replace(/\s+/g, ' ')
+    .split(' @');
+  const [, sentence = plain] = /^(.+?)[.:;](?= |$)/.exec(plain.trim()) ?? [];
+  return `/** ${sentence.trim()}. */`;
+}
+
 /**
  * Moves the declarations of `folder`, rolled up, to `out`.
  * @param folder what the compiler emitted
@@ -183,7 +195,10 @@ export function rollTypes(folder, out, fronts) {
     const bare = ts.createSourceFile('bare.d.ts', textOf(checker, nameOf, statement), ts.ScriptTarget.ES2022);
     return printer.printFile(bare).trimEnd();
   };
-  const text = [...reached].map(print).join('\n');
+  const text = [...reached]
+    .map(print)
+    .join('\n')
+    .replace(/\/\*\*.*?\*\//gs, firstSentence);
   const rolled = join(folder, `${ROLLED}.d.ts`);
 
   const fronted = frontSources.map((source) => {

@@ -1,11 +1,5 @@
-import type { MincutGatedTransformer } from '../engine/model.js';
-import type { Settings } from '../engine/record.js';
-import type { Session } from '../engine/session.js';
-import type { SpikePacket, SpikePacketInput } from '../packets/spike.js';
 import { CallLog } from '../log/log.js';
-import type { ReplayCall, ReplayEngine, ReplayRunner } from '../log/replay.js';
 import type { CallAnswer } from './calls.js';
-import { catchUp } from './interrupt.js';
 import { sha256Hex } from './model.js';
 
 /** Logs of the command line: files that one call after another is added to. */
@@ -41,41 +35,3 @@ export function appendCall(
   }
   return calls.bytes();
 }
-
-/** A model at hand to run a log's calls on, until `signal` fires. */
-export function replayEngine(model: MincutGatedTransformer, signal: AbortSignal): ReplayEngine {
-  return {
-    ...runner(model, signal),
-    start: ({ seed }: Settings) => sessionRunner(model.createSession({ seed }), signal),
-    restore: (snapshot) => sessionRunner(model.restore(snapshot), signal),
-  };
-}
-
-/** A packet as a caller gives it: `topLen` follows from the lists. */
-const given = ({ rateQ15, noveltyQ15, flags, fired, topIdx, topWQ15 }: SpikePacket): SpikePacketInput => ({
-  rateQ15,
-  noveltyQ15,
-  flags,
-  fired,
-  topIdx,
-  topWQ15,
-});
-
-const runner = (of: MincutGatedTransformer | Session, signal: AbortSignal): ReplayRunner => ({
-  async infer({ tokens, gate, spikes, signature }: ReplayCall) {
-    await catchUp('replay', signal);
-    const result = of.infer({
-      tokens,
-      gate,
-      spikes: spikes ? given(spikes) : undefined,
-      signature: signature ?? undefined,
-    });
-    return { output: (result.embedding ?? result.logits)!, witness: result.witness };
-  },
-  dispose: () => of.dispose(),
-});
-
-const sessionRunner = (session: Session, signal: AbortSignal): ReplayRunner & { snapshot(): Uint8Array } => ({
-  ...runner(session, signal),
-  snapshot: () => session.snapshot(),
-});

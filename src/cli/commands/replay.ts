@@ -1,7 +1,7 @@
-import { replayLog } from '../../log/replay.js';
+import { replay } from '../../log/model.js';
 import { hexOf } from '../../engine/load.js';
 import { readWhole } from '../files.js';
-import { replayEngine } from '../logs.js';
+import { catchUp } from '../interrupt.js';
 import { readModel } from '../model.js';
 import { oneLine, print } from '../output.js';
 import { createProgress } from '../progress.js';
@@ -16,15 +16,11 @@ export const run: Run = async ({ operands, values }, { json, signal }) => {
   const progress = createProgress();
   try {
     const simd = (values.get('simd') ?? 'auto') as 'auto' | 'plain' | 'relaxed';
-    const answer = await replayLog(log, {
-      modelHash: hexOf(file.sha256),
-      open: async ({ energy, tiers, seed: _ofSessions, ...settings }) => {
-        const given = { ...settings, energy: energy ?? undefined, tiers: tiers ?? undefined };
-        const onProgress = (p: { loaded: number; total: number }): void =>
-          progress.update('loading', p.loaded, p.total);
-        const model = await MincutGatedTransformer.load(modelPath, { ...given, simd, signal, onProgress });
-        return replayEngine(model, signal);
-      },
+    const onProgress = (p: { loaded: number; total: number }): void => progress.update('loading', p.loaded, p.total);
+    const answer = await replay(log, {
+      sha256: hexOf(file.sha256),
+      load: (options) => MincutGatedTransformer.load(modelPath, { ...options, simd, signal, onProgress }),
+      before: () => catchUp('replay', signal),
     });
     const { calls, verified } = answer;
     progress.done();
