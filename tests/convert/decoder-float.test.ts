@@ -110,8 +110,8 @@ describe('accuracy of logits', () => {
       [0.5, 0.25, 0.25],
       [0.125, 0.375, 0.5],
     ];
-    const kl = p!.reduce((sum, x, i) => sum + x * Math.log(x / q![i]!), 0);
-    const { kl: found, top1, tokens } = compareLogits(f(...p!.map(Math.log)), f(...q!.map((x) => Math.log(x) + 30)), 3);
+    const kl = p.reduce((sum, x, i) => sum + x * Math.log(x / q[i]!), 0);
+    const { kl: found, top1, tokens } = compareLogits(f(...p.map(Math.log)), f(...q.map((x) => Math.log(x) + 30)), 3);
     expect(found).toBeCloseTo(kl, 5);
     expect([top1, tokens]).toEqual([0, 1]);
   });

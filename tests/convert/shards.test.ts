@@ -57,7 +57,7 @@ test('a file on disk is not read whole: what it lost later shows where it is rea
 
 test('a source that cannot open files, and one that can, give the same errors', async () => {
   const whole = llamaFiles({ ...SHAPE, shards: 3 });
-  const index = JSON.parse(new TextDecoder().decode(whole.get(INDEX)!)) as { weight_map: Record<string, unknown> };
+  const index = JSON.parse(new TextDecoder().decode(whole.get(INDEX))) as { weight_map: Record<string, unknown> };
   const mapped = (change: Record<string, unknown>): Files =>
     new Map(whole).set(INDEX, json({ weight_map: { ...index.weight_map, ...change } }));
   const without = (name: string): Files => new Map([...whole].filter(([file]) => file !== name));
