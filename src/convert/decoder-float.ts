@@ -22,7 +22,7 @@ export interface FloatOptions {
  * The source model in its own float weights up to the final norm: f32 storage, f64 sums, exact activations, no cache. It
  * shares no arithmetic with the engine it judges. Sequences go through each layer together, so that every matrix is decoded
  * once; attention stays inside each. Beside the activations (rows · (4 · hidden + 3 · ffn) floats at most) it holds 4 MB of weights.
- * 1–1.6 GMAC/s on one core.
+ * SmolLM2-135M's shape: 256 tokens in 16 s, and 4 s for their logits, on one x86-64 core (1.7 GMAC/s).
  * @param sequences token ids, each sequence 1..context long
  * @returns per sequence f32[length][hidden], input of the head
  * @throws MgtError `BadInput` (an empty sequence, an id outside of the vocabulary), `BadWeights`, `Aborted`

@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { compareLogits, pooledAccuracy } from '../../src/convert/decoder-accuracy.js';
 import { floatHead, floatLogits, floatStates } from '../../src/convert/decoder-float.js';
 import type { DecoderModel } from '../../src/convert/decoder.js';
+import { Rng } from '../support/rng.js';
 import { refusal } from './fixtures.js';
 import { fixture, fixtureFiles, gpt2Files, llamaFiles, openFiles, type Goldens } from './make-decoder.js';
 import type { Files } from './make-bert.js';
@@ -119,6 +120,17 @@ describe('accuracy of logits', () => {
   test('equal logits: 0 and 1, at any size of the numbers', () => {
     for (const x of [f(1, 2, 3), f(1e30, -1e30, 0), f(-3e38, -3e38, -3e38), f(0, -Infinity, 1), f(5)]) {
       expect(compareLogits(x, x.slice(), x.length)).toEqual({ kl: 0, top1: 1, tokens: 1 });
+    }
+  });
+
+  test('never below 0, however the terms round', () => {
+    const rng = new Rng(3);
+    for (let i = 0; i < 300; i++) {
+      const x = Float32Array.from({ length: 17 }, () => Math.round(rng.uniform() * 4096) / 256);
+      const shifted = x.map((v) => v + 3); // exact: the same distribution
+      const { kl } = compareLogits(x, shifted, 17);
+      expect(kl).toBeGreaterThanOrEqual(0);
+      expect(kl).toBeLessThan(1e-13);
     }
   });
 
