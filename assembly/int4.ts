@@ -2,7 +2,7 @@ import { dotAdd, finish8, HEAD } from './tiles';
 
 /**
  * 4-bit weights: docs/numbers.md "Linear", panel layout in src/format/tensors.ts. Every 32 inputs, a block, have a scale and
- * a minimum per output; the bytes of all blocks' scales and minimums come before the codes.
+ * a minimum per output, which lie before the block's codes: a panel is one stream.
  */
 
 /** Inputs of a block. */
@@ -53,17 +53,14 @@ export function mask(constants: usize, i: usize): v128 {
   return v128.load(constants + MASKS + (i << 4));
 }
 
-/** Bytes of a panel before its codes. */
-// @ts-ignore: decorator
-@inline
-export function headBytes4(k: i32): usize {
-  return HEAD + <usize>((k + 31) >> 5) * BLOCK_HEAD;
-}
+/** Bytes of a whole block: its head, then codes [4][8 outputs][4]. The last block may end early. */
+export const BLOCK_BYTES: usize = 160;
 
 // @ts-ignore: decorator
 @inline
 export function panelBytes4(k: i32): usize {
-  return (headBytes4(k) + ((<usize>((k + 7) & ~7)) << 2) + 63) & ~63;
+  const heads = <usize>((k + 31) >> 5) * BLOCK_HEAD;
+  return (HEAD + heads + ((<usize>((k + 7) & ~7)) << 2) + 63) & ~63;
 }
 
 /** Four f16 at p as f32. */
@@ -128,16 +125,15 @@ export function row4(
   const m0 = mask(constants, 0);
   const m1 = mask(constants, 1);
   const m2 = mask(constants, 2);
-  let heads = panel + HEAD;
-  let w = panel + headBytes4(k);
+  let w = panel + HEAD;
   let low = f32x4.splat(0.0);
   let high = low;
   let odd: usize = 0;
-  for (; k > 0; k -= BLOCK, x += 64, w += 128, heads += BLOCK_HEAD, sums += 2) {
+  for (; k > 0; k -= BLOCK, x += 64, w += BLOCK_BYTES, sums += 2) {
     let a: v128, b: v128, c: v128, d: v128, v: v128;
     do {
-      c = v128.load(w);
-      d = v128.load(w, 16);
+      c = v128.load(w, 32);
+      d = v128.load(w, 48);
       v = v128.load32_splat(x);
       a = dot(v, v128.and(c, m0));
       b = dot(v, v128.and(d, m0));
@@ -151,8 +147,8 @@ export function row4(
       a = dotAdd(a, v, i16x8.shr_u(c, 12));
       b = dotAdd(b, v, i16x8.shr_u(d, 12));
       if (k <= 8) break;
-      c = v128.load(w, 32);
-      d = v128.load(w, 48);
+      c = v128.load(w, 64);
+      d = v128.load(w, 80);
       v = v128.load32_splat(x, 16);
       a = dotAdd(a, v, v128.and(c, m0));
       b = dotAdd(b, v, v128.and(d, m0));
@@ -166,8 +162,8 @@ export function row4(
       a = dotAdd(a, v, i16x8.shr_u(c, 12));
       b = dotAdd(b, v, i16x8.shr_u(d, 12));
       if (k <= 16) break;
-      c = v128.load(w, 64);
-      d = v128.load(w, 80);
+      c = v128.load(w, 96);
+      d = v128.load(w, 112);
       v = v128.load32_splat(x, 32);
       a = dotAdd(a, v, v128.and(c, m0));
       b = dotAdd(b, v, v128.and(d, m0));
@@ -181,8 +177,8 @@ export function row4(
       a = dotAdd(a, v, i16x8.shr_u(c, 12));
       b = dotAdd(b, v, i16x8.shr_u(d, 12));
       if (k <= 24) break;
-      c = v128.load(w, 96);
-      d = v128.load(w, 112);
+      c = v128.load(w, 128);
+      d = v128.load(w, 144);
       v = v128.load32_splat(x, 48);
       a = dotAdd(a, v, v128.and(c, m0));
       b = dotAdd(b, v, v128.and(d, m0));
@@ -198,8 +194,8 @@ export function row4(
     } while (false);
     const s = v128.load32_splat(scales);
     const z = blockSum(sums);
-    low = blockAdd(low, a, half4By(heads, place, part), half4By(heads + 16, place, whole), z, s);
-    high = blockAdd(high, b, half4By(heads + 8, place, part), half4By(heads + 24, place, whole), z, s);
+    low = blockAdd(low, a, half4By(w, place, part), half4By(w + 16, place, whole), z, s);
+    high = blockAdd(high, b, half4By(w + 8, place, part), half4By(w + 24, place, whole), z, s);
     scales += odd;
     odd ^= 4;
   }

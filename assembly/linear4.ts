@@ -1,11 +1,12 @@
-import { CONSTANTS, headBytes4, panelBytes4, row4, spread4, storeConstants } from './int4';
+import { BLOCK, BLOCK_BYTES, CONSTANTS, panelBytes4, row4, spread4, storeConstants } from './int4';
 import { rowRelaxed4, tileRelaxed4 } from './relaxed4';
+import { HEAD } from './tiles';
 import { tileWide4, widen4 } from './wide';
 
 /** Linear layers of 4-bit weights: the relaxed build reads nibbles as they lie, the plain one widens panels for many rows. */
 
 /** Row blocks as in linear.ts: their widened codes stay in the second-level cache while every panel passes. */
-const BLOCK_BYTES: usize = 262144;
+const ROWS_BYTES: usize = 262144;
 
 /** scratch: 32 · Kp bytes, of which 96 + 2 · Kp are used. */
 export function gemvI4(
@@ -72,7 +73,7 @@ function tilesRelaxed(
   const bytes = panelBytes4(k);
   const groups = (<usize>((k + 63) >> 6)) << 2;
   const outStride = (<usize>n) << 2;
-  const blockRows = max(4, (<i32>(BLOCK_BYTES / codes)) & ~3);
+  const blockRows = max(4, (<i32>(ROWS_BYTES / codes)) & ~3);
   storeConstants(scratch);
   for (let first = 0; first < m; first += blockRows) {
     const end = min(m, first + blockRows);
@@ -103,32 +104,31 @@ function tilesWide(
   const kp = (k + 7) & ~7;
   const xStride = (<usize>kp) << 1;
   const bytes = panelBytes4(k);
-  const head = headBytes4(k);
   const groups = (<usize>((k + 63) >> 6)) << 2;
   const outStride = (<usize>n) << 2;
-  const blockRows = max(4, (<i32>(BLOCK_BYTES / xStride)) & ~3);
+  const blockRows = max(4, (<i32>(ROWS_BYTES / xStride)) & ~3);
   for (let first = 0; first < m; first += blockRows) {
     const end = min(m, first + blockRows);
-    let codes = panels + head;
+    let panel = panels;
     let now = scratch;
     let next = scratch + ((<usize>kp) << 4);
-    // Inputs widened after each tile: at least an equal share each, so that the last tile finds nothing left.
-    const share = (kp / ((end - first + 3) >> 2) + 15) & ~7;
-    widen4(codes, kp, now);
-    for (let o = 0; o < n; o += 8, codes += bytes) {
+    // Inputs widened after each tile: whole blocks, at least an equal share, so that the last tile finds nothing left.
+    const share = (kp / ((end - first + 3) >> 2) + 2 * BLOCK - 1) & ~(BLOCK - 1);
+    widen4(panel + HEAD, kp, now);
+    for (let o = 0; o < n; o += 8, panel += bytes) {
       let left = o + 8 < n ? kp : 0;
-      let from = codes + bytes;
+      let from = panel + bytes + HEAD;
       let to = next;
       for (let r = first; r < end; r += 4) {
         const at = <usize>min(r, m - 4);
         const s = scales + at * groups;
         const z = sums + at * groups;
         const column = out + at * outStride + ((<usize>o) << 2);
-        tileWide4(q16 + at * xStride, xStride, s, z, groups, codes - head, now, kp, column, outStride, n - o);
+        tileWide4(q16 + at * xStride, xStride, s, z, groups, panel, now, kp, column, outStride, n - o);
         if (left > 0) {
           const take = min(share, left);
           widen4(from, take, to);
-          from += (<usize>take) << 2;
+          from += <usize>(take >> 5) * BLOCK_BYTES;
           to += (<usize>take) << 4;
           left -= take;
         }

@@ -1,4 +1,4 @@
-import { BLOCK, BLOCK_HEAD, blockAdd, blockSum, factor, half4By, headBytes4, mask, places } from './int4';
+import { BLOCK, BLOCK_BYTES, BLOCK_HEAD, blockAdd, blockSum, factor, half4By, mask, places } from './int4';
 import { finish8, HEAD } from './tiles';
 
 /**
@@ -34,16 +34,15 @@ export function rowRelaxed4(
   const by = factor(constants);
   const nibble = mask(constants, 0);
   const ones = mask(constants, 1);
-  let heads = panel + HEAD;
-  let w = panel + headBytes4(k);
+  let w = panel + HEAD;
   let low = f32x4.splat(0.0);
   let high = low;
   let odd: usize = 0;
-  for (; k > 0; k -= BLOCK, x += 32, w += 128, heads += BLOCK_HEAD, sums += 2) {
+  for (; k > 0; k -= BLOCK, x += 32, w += BLOCK_BYTES, sums += 2) {
     let a: v128, b: v128, c: v128, d: v128, v: v128;
     do {
-      c = v128.load(w);
-      d = v128.load(w, 16);
+      c = v128.load(w, 32);
+      d = v128.load(w, 48);
       v = v128.load32_splat(x);
       a = dot(v, v128.and(c, nibble));
       b = dot(v, v128.and(d, nibble));
@@ -51,8 +50,8 @@ export function rowRelaxed4(
       a = dotAdd(a, v, v128.and(i16x8.shr_u(c, 4), nibble));
       b = dotAdd(b, v, v128.and(i16x8.shr_u(d, 4), nibble));
       if (k <= 8) break;
-      c = v128.load(w, 32);
-      d = v128.load(w, 48);
+      c = v128.load(w, 64);
+      d = v128.load(w, 80);
       v = v128.load32_splat(x, 8);
       a = dotAdd(a, v, v128.and(c, nibble));
       b = dotAdd(b, v, v128.and(d, nibble));
@@ -60,8 +59,8 @@ export function rowRelaxed4(
       a = dotAdd(a, v, v128.and(i16x8.shr_u(c, 4), nibble));
       b = dotAdd(b, v, v128.and(i16x8.shr_u(d, 4), nibble));
       if (k <= 16) break;
-      c = v128.load(w, 64);
-      d = v128.load(w, 80);
+      c = v128.load(w, 96);
+      d = v128.load(w, 112);
       v = v128.load32_splat(x, 16);
       a = dotAdd(a, v, v128.and(c, nibble));
       b = dotAdd(b, v, v128.and(d, nibble));
@@ -69,8 +68,8 @@ export function rowRelaxed4(
       a = dotAdd(a, v, v128.and(i16x8.shr_u(c, 4), nibble));
       b = dotAdd(b, v, v128.and(i16x8.shr_u(d, 4), nibble));
       if (k <= 24) break;
-      c = v128.load(w, 96);
-      d = v128.load(w, 112);
+      c = v128.load(w, 128);
+      d = v128.load(w, 144);
       v = v128.load32_splat(x, 24);
       a = dotAdd(a, v, v128.and(c, nibble));
       b = dotAdd(b, v, v128.and(d, nibble));
@@ -82,8 +81,8 @@ export function rowRelaxed4(
     const z = blockSum(sums);
     const ia = i32x4.dot_i16x8_s(a, ones);
     const ib = i32x4.dot_i16x8_s(b, ones);
-    low = blockAdd(low, ia, half4By(heads, place, by), half4By(heads + 16, place, by), z, s);
-    high = blockAdd(high, ib, half4By(heads + 8, place, by), half4By(heads + 24, place, by), z, s);
+    low = blockAdd(low, ia, half4By(w, place, by), half4By(w + 16, place, by), z, s);
+    high = blockAdd(high, ib, half4By(w + 8, place, by), half4By(w + 24, place, by), z, s);
     scales += odd;
     odd ^= 4;
   }
@@ -111,8 +110,7 @@ export function tileRelaxed4(
   let x1 = x0 + xStride;
   let x2 = x1 + xStride;
   let x3 = x2 + xStride;
-  let heads = panel + HEAD;
-  let w = panel + headBytes4(k);
+  let w = panel + HEAD;
   let f0 = f32x4.splat(0.0);
   let g0 = f0;
   let f1 = f0;
@@ -122,7 +120,7 @@ export function tileRelaxed4(
   let f3 = f0;
   let g3 = f0;
   let odd: usize = 0;
-  for (; k > 0; k -= BLOCK, heads += BLOCK_HEAD, sums += 2) {
+  for (; k > 0; k -= BLOCK, sums += 2) {
     let a0 = i16x8.splat(0);
     let b0 = a0;
     let a1 = a0;
@@ -131,6 +129,8 @@ export function tileRelaxed4(
     let b2 = a0;
     let a3 = a0;
     let b3 = a0;
+    const heads = w;
+    w += BLOCK_HEAD;
     let i = min(k, BLOCK);
     do {
       let wa = v128.and(v128.load(w), nibble);

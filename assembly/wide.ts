@@ -1,4 +1,4 @@
-import { BLOCK, BLOCK_HEAD, blockAdd, blockSum, half4 } from './int4';
+import { BLOCK, BLOCK_BYTES, BLOCK_HEAD, blockAdd, blockSum, half4 } from './int4';
 import { dotAdd, finish8, groupAdd, HEAD } from './tiles';
 
 /**
@@ -21,10 +21,12 @@ export function widen(codes: usize, kp: i32, w: usize, int7: bool): void {
   }
 }
 
-/** A panel's nibbles as i16 in the same order. kp a multiple of 8. */
-export function widen4(codes: usize, kp: i32, w: usize): void {
+/** The nibbles of blocks, kp inputs in all, as i16 in the same order. kp a multiple of 8. */
+export function widen4(block: usize, kp: i32, w: usize): void {
   const nibble = i8x16.splat(15);
-  for (; kp > 0; kp -= 8, codes += 32, w += 128) {
+  let codes = block;
+  for (let i = 0; i < kp; i += 8, codes += 32, w += 128) {
+    if ((i & 31) === 0) codes += BLOCK_HEAD;
     const low = v128.load(codes);
     const high = v128.load(codes, 16);
     pairs4(v128.and(low, nibble), v128.and(high, nibble), w);
@@ -175,7 +177,7 @@ function tile(
       const z3 = blockSum(sums + 3 * groups);
       f3 = blockAdd(f3, a3, da, ma, z3, s3);
       g3 = blockAdd(g3, b3, db, mb, z3, s3);
-      heads += BLOCK_HEAD;
+      heads += BLOCK_BYTES;
       sums += 2;
       scales += odd;
       odd ^= 4;

@@ -1,5 +1,13 @@
 import { MgtError } from '../errors.js';
-import { BLOCK4, BLOCK4_HEAD, PANEL_HEAD, PANEL_OUTPUTS, panelBytes4, panelHead4, type TensorSpec } from './tensors.js';
+import {
+  BLOCK4,
+  BLOCK4_HEAD,
+  PANEL_OUTPUTS,
+  blockOffset4,
+  paddedInputs,
+  panelBytes4,
+  type TensorSpec,
+} from './tensors.js';
 
 /**
  * One row of an int4 matrix: w[k] = scale[b] · q[k] + min[b], b = floor(k / 32). Scales and minimums are f16 values times one
@@ -99,16 +107,16 @@ export function packRow4(span: Uint8Array, tensor: TensorSpec, output: number, g
   view.setFloat32(panel + 4 * lane, factor, true);
   view.setFloat32(panel + 32 + 4 * lane, bias, true);
   grid.scales.forEach((scale, block) => {
-    const head = panel + PANEL_HEAD + block * BLOCK4_HEAD + 2 * lane;
+    const head = panel + blockOffset4(block) + 2 * lane;
     view.setUint16(head, toHalf(scale / factor), true);
     view.setUint16(head + 16, toHalf(grid.mins[block]! / factor), true);
   });
-  const codes = panel + panelHead4(inputs);
-  for (let k = 0; k < inputs; k++) span[codes + codeOffset4(k, lane)]! |= grid.q[k]! << (k & 4);
+  for (let k = 0; k < inputs; k++) span[panel + codeOffset4(k, lane)]! |= grid.q[k]! << (k & 4);
 }
 
-/** Offset of the byte of input k of output lane 0..7 among a panel's codes; input k has its low bits where k & 4 is 0. */
-export const codeOffset4 = (k: number, lane: number): number => (k >> 3) * 32 + lane * 4 + (k & 3);
+/** Offset in a panel of the byte of input k of output lane 0..7; input k has its low bits where k & 4 is 0. */
+const codeOffset4 = (k: number, lane: number): number =>
+  blockOffset4(k >> 5) + BLOCK4_HEAD + ((k & 31) >> 3) * 32 + lane * 4 + (k & 3);
 
 /**
  * Steps that a block's range is tried with: fewer than 15 let its ends clip. Measured on normal weights: root mean square error 7.2 %
@@ -213,7 +221,7 @@ export function checkBlocks4(tensor: TensorSpec, span: Uint8Array, panel: number
   const blocks = Math.ceil(tensor.shape[1]! / BLOCK4);
   for (let b = 0; b < blocks; b++) {
     for (let i = 0; i < 2 * PANEL_OUTPUTS; i++) {
-      const at = panel + PANEL_HEAD + b * BLOCK4_HEAD + 2 * i;
+      const at = panel + blockOffset4(b) + 2 * i;
       const bits = span[at]! | (span[at + 1]! << 8);
       const lane = i % PANEL_OUTPUTS;
       const name = (): string => `${tensor.name}.${i < PANEL_OUTPUTS ? 'scale' : 'min'}[${first + lane}][${b}]`;
@@ -229,16 +237,16 @@ export function checkBlocks4(tensor: TensorSpec, span: Uint8Array, panel: number
 /** Padding among one panel's codes, and after them, is zero. */
 export function checkCodes4(tensor: TensorSpec, span: Uint8Array, panel: number, lanes: number): void {
   const inputs = tensor.shape[1]!;
-  const codes = panel + panelHead4(inputs);
   const zero = (byte: number): void => {
     if (byte !== 0) throw new MgtError('BadFile', tensor.name, 'zero padding', byte);
   };
-  const padded = Math.ceil(inputs / 8) * 8;
+  const padded = paddedInputs(inputs);
   for (let k = 0; k < padded; k += 4) {
     for (let i = 0; i < 4 * PANEL_OUTPUTS; i++) {
       const pad = i >> 2 >= lanes || k + (i & 3) >= inputs;
-      if (pad) zero((span[codes + (k >> 3) * 32 + i]! >> (k & 4)) & 15);
+      if (pad) zero((span[panel + codeOffset4(k, 0) + i]! >> (k & 4)) & 15);
     }
   }
-  for (let at = codes + 4 * padded; at < panel + panelBytes4(inputs); at++) zero(span[at]!);
+  for (let at = panel + codeOffset4(padded - 1, PANEL_OUTPUTS - 1) + 1; at < panel + panelBytes4(inputs); at++)
+    zero(span[at]!);
 }

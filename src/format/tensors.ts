@@ -14,12 +14,13 @@ import type { ModelConfig } from '../config.js';
  *
  * int4 layers have a scale and a minimum for every block of 32 inputs of an output, w = factor · (scale · q + min), q in 0..15:
  *
- *   ┌ panel: 8 outputs ────────────────────────────────────────────────────────────────────────────────────────────┐
- *   │ 0  factor f32[8] │ 32  bias f32[8] │ 64  blocks [ceil(K/32)] of { scale f16[8], min f16[8] } │ codes [Kp/8][8][4] │
- *   └──────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
+ *   ┌ panel: 8 outputs ───────────────────────────────────────────────────────────────────────────────────────────────────┐
+ *   │ 0  factor f32[8] │ 32  bias f32[8] │ 64  blocks [ceil(K/32)] of { scale f16[8], min f16[8], codes [4][8 out][4] } │
+ *   └─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
  *   a code byte b = 0..3 of eight inputs: │ 7..4  q of input b + 4 │ 3..0  q of input b │
  *
- * 64 + 32·ceil(K/32) + 4·Kp bytes, rounded up to 64: five bits a weight. f16 is what a GGUF's Q4_0 and Q4_1 hold; `factor`, a power
+ * The last block ends with its last eight inputs: 64 + 32·ceil(K/32) + 4·Kp bytes, rounded up to 64; five bits a weight. One stream:
+ * heads in a place of their own, or two panels at once, halve the speed of weights that come from memory (docs/decisions/0007-int4.md). f16 is what a GGUF's Q4_0 and Q4_1 hold; `factor`, a power
  * of two, is 1 for those and takes other rows into the range of f16.
  */
 export type TensorKind = 'panel-i8' | 'panel-i7' | 'panel-i4' | 'f32';
@@ -55,10 +56,11 @@ export const panelBytes = (k: number): number => PANEL_HEAD + PANEL_OUTPUTS * pa
 export const BLOCK4 = 32;
 /** Bytes of a block's scales and minimums. */
 export const BLOCK4_HEAD = 32;
-/** Bytes of an int4 panel before its codes. */
-export const panelHead4 = (k: number): number => PANEL_HEAD + BLOCK4_HEAD * Math.ceil(k / BLOCK4);
+/** Offset of a block in its int4 panel. */
+export const blockOffset4 = (block: number): number => PANEL_HEAD + block * (BLOCK4_HEAD + 4 * BLOCK4);
 /** Bytes of one int4 panel of 8 outputs over k inputs. */
-export const panelBytes4 = (k: number): number => roundUp(panelHead4(k) + 4 * paddedInputs(k), ALIGN);
+export const panelBytes4 = (k: number): number =>
+  roundUp(PANEL_HEAD + BLOCK4_HEAD * Math.ceil(k / BLOCK4) + 4 * paddedInputs(k), ALIGN);
 /** Activation groups (scales) of a row of k inputs. */
 export const groupCount = (k: number): number => Math.ceil(k / 64);
 

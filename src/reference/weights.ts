@@ -4,7 +4,6 @@ import {
   PANEL_OUTPUTS,
   panelBytes,
   panelBytes4,
-  panelHead4,
   type TensorKind,
   type TensorSpec,
   type WeightPlan,
@@ -95,17 +94,17 @@ export function unpackPanel4(w: Panels, index: number): Panel4 {
   const mins = new Float32Array(blocks * PANEL_OUTPUTS);
   for (let b = 0; b < blocks; b++) {
     for (let lane = 0; lane < PANEL_OUTPUTS; lane++) {
-      const head = PANEL_HEAD + b * 32 + 2 * lane;
+      const head = PANEL_HEAD + b * 160 + 2 * lane;
       scales[b * PANEL_OUTPUTS + lane] = half(view.getUint16(head, true));
       mins[b * PANEL_OUTPUTS + lane] = half(view.getUint16(head + 16, true));
     }
   }
   const codes = new Float64Array(w.inputs * PANEL_OUTPUTS);
-  const first = panelHead4(w.inputs);
   for (let k = 0; k < w.inputs; k++) {
     for (let lane = 0; lane < PANEL_OUTPUTS; lane++) {
-      // [K/8][8 outputs][4 bytes]; the second four of eight inputs stand in the high nibbles
-      const byte = view.getUint8(first + Math.floor(k / 8) * 32 + lane * 4 + (k % 4));
+      // after the block's head [4][8 outputs][4 bytes]; the second four of eight inputs stand in the high nibbles
+      const block = PANEL_HEAD + Math.floor(k / 32) * 160 + 32;
+      const byte = view.getUint8(block + Math.floor((k % 32) / 8) * 32 + lane * 4 + (k % 4));
       codes[k * PANEL_OUTPUTS + lane] = k % 8 < 4 ? byte % 16 : Math.floor(byte / 16);
     }
   }

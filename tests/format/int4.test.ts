@@ -211,14 +211,14 @@ describe('payload', () => {
     ['an infinite scale', up.offset + 64 + 2 * 3, 0x7c00, 'BadWeights layers.0.ffn.up.scale[3][0]'],
     [
       'a NaN minimum in the second block',
-      up.offset + 64 + 32 + 16 + 2 * 7,
+      up.offset + 64 + 160 + 16 + 2 * 7,
       0xfe00,
       'BadWeights layers.0.ffn.up.min[7][1]',
     ],
     ['a scale in a padding lane', last + 64 + 2 * 5, 0x3c00, 'BadFile layers.0.ffn.up'],
     ['a factor in a padding lane', last + 4 * 6 + 2, 0x3f80, 'BadFile layers.0.ffn.up'],
-    ['codes in a padding lane', last + 64 + 64 + 4 * 7, 0x0001, 'BadFile layers.0.ffn.up'],
-    ['a code past the last input', up.offset + 64 + 64 + 7 * 32, 0x0010, 'BadFile layers.0.ffn.up'],
+    ['codes in a padding lane', last + 64 + 32 + 4 * 7, 0x0001, 'BadFile layers.0.ffn.up'],
+    ['a code past the last input', up.offset + 64 + 160 + 32 + 3 * 32, 0x0010, 'BadFile layers.0.ffn.up'],
     ['a factor of zero', up.offset + 2, 0x0000, 'BadWeights layers.0.ffn.up.scale[0]'],
     ['an infinite bias', up.offset + 32 + 2, 0x7f80, 'BadWeights layers.0.ffn.up.bias[0]'],
   ])('%s is refused', (_what, at, bits, expected) => {

@@ -56,8 +56,7 @@ export function randomPanels4(
     zeros: sign,
   }[halves];
   const blocks = Math.ceil(inputs / 32);
-  const head = 64 + 32 * blocks;
-  const panel = Math.ceil((head + 4 * 8 * Math.ceil(inputs / 8)) / 64) * 64;
+  const panel = Math.ceil((64 + 32 * blocks + 32 * Math.ceil(inputs / 8)) / 64) * 64;
   const bytes = new Uint8Array(Math.ceil(outputs / 8) * panel);
   const view = new DataView(bytes.buffer);
   for (let n = 0; n < outputs; n++) {
@@ -66,11 +65,12 @@ export function randomPanels4(
     view.setFloat32(at + 4 * lane, n % 3 === 0 ? 1 : 0.125, true);
     view.setFloat32(at + 32 + 4 * lane, rng.normal(), true);
     for (let b = 0; b < blocks; b++) {
-      view.setUint16(at + 64 + 32 * b + 2 * lane, half(), true);
-      view.setUint16(at + 64 + 32 * b + 16 + 2 * lane, half(), true);
+      view.setUint16(at + 64 + 160 * b + 2 * lane, half(), true);
+      view.setUint16(at + 64 + 160 * b + 16 + 2 * lane, half(), true);
     }
     for (let k = 0; k < inputs; k++) {
-      const byte = at + head + (Math.floor(k / 8) * 8 + lane) * 4 + (k % 4);
+      const block = at + 64 + 160 * Math.floor(k / 32);
+      const byte = block + 32 + 32 * Math.floor((k % 32) / 8) + 4 * lane + (k % 4);
       bytes[byte]! |= draw() << (k % 8 < 4 ? 0 : 4);
     }
   }
