@@ -220,33 +220,38 @@ function leastSquares(
 export function checkBlocks4(tensor: TensorSpec, span: Uint8Array, panel: number, first: number, lanes: number): void {
   const blocks = Math.ceil(tensor.shape[1]! / BLOCK4);
   for (let b = 0; b < blocks; b++) {
+    const head = panel + blockOffset4(b);
     for (let i = 0; i < 2 * PANEL_OUTPUTS; i++) {
-      const at = panel + blockOffset4(b) + 2 * i;
-      const bits = span[at]! | (span[at + 1]! << 8);
+      const high = span[head + 2 * i + 1]!;
       const lane = i % PANEL_OUTPUTS;
-      const name = (): string => `${tensor.name}.${i < PANEL_OUTPUTS ? 'scale' : 'min'}[${first + lane}][${b}]`;
       if (lane >= lanes) {
-        if (bits !== 0) throw new MgtError('BadFile', tensor.name, 'zero padding', bits);
-      } else if ((bits & 0x7c00) === 0x7c00) {
-        throw new MgtError('BadWeights', name(), 'a finite f16', `bits 0x${bits.toString(16)}`);
+        expectZero(tensor, span[head + 2 * i]! | high);
+      } else if ((high & 0x7c) === 0x7c) {
+        const what = i < PANEL_OUTPUTS ? 'scale' : 'min';
+        throw new MgtError(
+          'BadWeights',
+          `${tensor.name}.${what}[${first + lane}][${b}]`,
+          'a finite f16',
+          `high byte ${high}`,
+        );
       }
     }
   }
 }
 
-/** Padding among one panel's codes, and after them, is zero. */
+/** Padding among one panel's codes, and after them, is zero. A whole panel costs its last inputs alone. */
 export function checkCodes4(tensor: TensorSpec, span: Uint8Array, panel: number, lanes: number): void {
   const inputs = tensor.shape[1]!;
-  const zero = (byte: number): void => {
-    if (byte !== 0) throw new MgtError('BadFile', tensor.name, 'zero padding', byte);
-  };
   const padded = paddedInputs(inputs);
-  for (let k = 0; k < padded; k += 4) {
-    for (let i = 0; i < 4 * PANEL_OUTPUTS; i++) {
-      const pad = i >> 2 >= lanes || k + (i & 3) >= inputs;
-      if (pad) zero((span[panel + codeOffset4(k, 0) + i]! >> (k & 4)) & 15);
+  for (let k = lanes < PANEL_OUTPUTS ? 0 : padded - 8; k < padded; k++) {
+    for (let lane = k < inputs ? lanes : 0; lane < PANEL_OUTPUTS; lane++) {
+      expectZero(tensor, (span[panel + codeOffset4(k, lane)]! >> (k & 4)) & 15);
     }
   }
-  for (let at = panel + codeOffset4(padded - 1, PANEL_OUTPUTS - 1) + 1; at < panel + panelBytes4(inputs); at++)
-    zero(span[at]!);
+  const end = panel + codeOffset4(padded - 1, PANEL_OUTPUTS - 1) + 1;
+  for (let at = end; at < panel + panelBytes4(inputs); at++) expectZero(tensor, span[at]!);
+}
+
+function expectZero(tensor: TensorSpec, byte: number): void {
+  if (byte !== 0) throw new MgtError('BadFile', tensor.name, 'zero padding', byte);
 }
