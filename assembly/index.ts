@@ -8,6 +8,6 @@ export { gemmI4, gemvI4 } from './linear4';
 export { add, mul } from './elementwise';
 export { gelu, geluTanh, relu, silu, softmax } from './activation';
 export { rope, ropeTable } from './rope';
-export { kvAppend, kvErase, kvFlush } from './kv';
+export { kvAppend, kvCopy, kvErase, kvFlush } from './kv';
 export { attention } from './attention';
 export { l2Normalize, poolMean } from './pool';

@@ -112,6 +112,39 @@ export function kvErase(n: i32, kvHeads: i32, d: i32, slots: i32, slot0: i32, bl
   }
 }
 
+/** Slots from..from+n−1 of one block to slots to.. of another of the same shape. */
+export function kvCopy(
+  n: i32,
+  kvHeads: i32,
+  d: i32,
+  slots: i32,
+  source: usize,
+  from: i32,
+  target: usize,
+  to: i32,
+): void {
+  const dk = keyWidth(d);
+  const dv = valueWidth(d);
+  const cells = <usize>kvHeads * <usize>slots;
+  const values = valuesOffset(cells, d);
+  const keyScales = keyScalesOffset(cells, d);
+  const valueScales = valueScalesOffset(cells, d);
+  const count = <usize>n;
+  for (let h = 0; h < kvHeads; h++) {
+    const first = <usize>h * <usize>slots;
+    const a = first + <usize>from;
+    const b = first + <usize>to;
+    for (let t: usize = 0; t < count; t++) {
+      const key = keyAt(source, dk, first, <usize>from + t);
+      const copy = keyAt(target, dk, first, <usize>to + t);
+      for (let i: usize = 0; i < dk << 3; i += 32) store<u32>(copy + i, load<u32>(key + i));
+    }
+    memory.copy(target + values + b * dv, source + values + a * dv, count * dv);
+    memory.copy(target + keyScales + (b << 2), source + keyScales + (a << 2), count << 2);
+    memory.copy(target + valueScales + (b << 2), source + valueScales + (a << 2), count << 2);
+  }
+}
+
 export function kvFlush(ptr: usize, bytes: usize): void {
   memory.fill(ptr, 0, bytes);
 }

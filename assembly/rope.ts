@@ -34,10 +34,10 @@ function exp64(x: f64): f64 {
 }
 
 /**
- * cos(angle) to cos, sin(angle) to sin, each rounded once to f32; 0 ≤ angle < 2²⁰, absolute error before that below 3e-16.
+ * cos(angle)·scale to cos, sin(angle)·scale to sin, each rounded once to f32; 0 ≤ angle < 2²⁰, absolute error before that below 3e-16.
  * angle = n·π/2 + r with π/2 in two parts, the first of 33 bits, so that n times it is exact; then Taylor to r¹⁷.
  */
-function storeCosSin(angle: f64, cos: usize, sin: usize): void {
+function storeCosSin(angle: f64, scale: f64, cos: usize, sin: usize): void {
   const n = floor<f64>(angle * 0.6366197723675814 + 0.5);
   const r = angle - n * 1.5707963267341256 - n * 6.077100506506192e-11;
   const z = r * r;
@@ -50,21 +50,32 @@ function storeCosSin(angle: f64, cos: usize, sin: usize): void {
   s = r * s;
   const quarter = (<i32>n) & 3;
   const swap = quarter & 1;
-  const cosValue = swap ? s : c;
-  const sinValue = swap ? c : s;
+  const cosValue = (swap ? s : c) * scale;
+  const sinValue = (swap ? c : s) * scale;
   store<f32>(cos, <f32>(quarter === 1 || quarter === 2 ? -cosValue : cosValue));
   store<f32>(sin, <f32>(quarter >= 2 ? -sinValue : sinValue));
 }
 
-export function ropeTable(out: usize, rows: i32, d: i32, base: f64, first: i32): void {
+export function ropeTable(
+  out: usize,
+  rows: i32,
+  d: i32,
+  base: f64,
+  first: i32,
+  factors: usize,
+  scale: f64,
+  ntk: f64,
+): void {
   const half = d >> 1;
-  const logBase = ln64(base);
+  let logBase = ln64(base);
+  if (ntk !== 1) logBase += ln64(ntk) * (<f64>d / <f64>(d - 2));
   const stride = (<usize>d) << 2;
   for (let i = 0; i < half; i++) {
-    const frequency = exp64(-((<f64>(2 * i) / <f64>d) * logBase));
+    let frequency = exp64(-((<f64>(2 * i) / <f64>d) * logBase));
+    if (factors !== 0) frequency *= <f64>load<f32>(factors + ((<usize>i) << 2));
     let p = out + ((<usize>i) << 2);
     for (let row = 0; row < rows; row++, p += stride) {
-      storeCosSin(<f64>(first + row) * frequency, p, p + ((<usize>half) << 2));
+      storeCosSin(<f64>(first + row) * frequency, scale, p, p + ((<usize>half) << 2));
     }
   }
 }

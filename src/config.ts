@@ -36,12 +36,32 @@ export interface ModelConfig {
   readonly pooling: Pooling;
   /** Encoders: divide the pooled vector by its L2 norm. */
   readonly normalize: boolean;
-  /** Code of the linear layers: int8 (±127) or int7 (±63, stored +64, for relaxed dot). */
+  /** Code of the linear layers: int8 (±127), int7 (±63, stored +64, for relaxed dot) or int4 (blocks of 32 with scale and minimum). */
   readonly quant: Quant;
   /** Per-channel multipliers before the quantisation of each linear input (design: SmoothQuant). */
   readonly smoothed: boolean;
+  /** RoPE beyond base^(−2i/d); `undefined`: nothing else. */
+  readonly rope?: RopeScaling;
   /** Shapes of the gate's tiers; `undefined` derives them from layers and context (imported models). */
   readonly tiers?: TierShapes;
+}
+
+/**
+ * How the angles of RoPE depart from position · base^(−2i/d). Every scaling of the field is one of these, or several
+ * (transformers, modeling_rope_utils.py): linear, YaRN and llama3 are factors, YaRN has a scale too.
+ */
+export interface RopeScaling {
+  /** The model has `rope.factors` f32[headDim / 2], by which the inverse frequencies are multiplied. */
+  readonly factors: boolean;
+  /** cos and sin are multiplied by it (YaRN's attention factor); 1: not. */
+  readonly scale: number;
+  /**
+   * Dynamic NTK: loaded for a context C above `original`, the base is multiplied by (dynamic · C / original − (dynamic − 1))^(d/(d−2));
+   * 0: not.
+   */
+  readonly dynamic: number;
+  /** Context the model was trained for, in tokens; 0 where `dynamic` is. */
+  readonly original: number;
 }
 
 /** Tier shapes of the seed's TransformerConfig. Units: layers, tokens. */
@@ -61,7 +81,7 @@ export const NORM_PLACES = ['pre', 'post'] as const;
 export const POSITIONS = ['none', 'learned', 'rope'] as const;
 export const ACTIVATIONS = ['gelu', 'gelu_tanh', 'relu', 'silu'] as const;
 export const POOLINGS = ['none', 'mean', 'cls'] as const;
-export const QUANTS = ['int8', 'int7'] as const;
+export const QUANTS = ['int8', 'int7', 'int4'] as const;
 
 export type Kind = (typeof KINDS)[number];
 export type Norm = (typeof NORMS)[number];
@@ -89,6 +109,7 @@ const KEYS = [
   'activation',
   'pooling',
   'quant',
+  'rope',
   'tiers',
 ];
 
@@ -113,12 +134,13 @@ export function validateConfig(value: unknown, code: ErrorCode = 'BadConfig'): M
   c.quant = checkOneOf('config.quant', raw.quant, QUANTS, code);
   c.normEps = checkReal('config.normEps', raw.normEps, 0, 1, code);
   c.ropeBase = checkReal('config.ropeBase', raw.ropeBase, 0, 1e12, code);
+  if (raw.rope !== undefined) c.rope = readRope(raw.rope, code);
   if (raw.tiers !== undefined) c.tiers = readTiers('config.tiers', raw.tiers, {}, code);
   const config = c as unknown as ModelConfig;
 
   const { hidden, heads, kvHeads, headDim } = config;
   if (config.heads % kvHeads !== 0) throw new MgtError(code, 'config.kvHeads', `a divisor of ${heads} heads`, kvHeads);
-  if (heads * headDim !== hidden) {
+  if (config.kind === 'encoder' && heads * headDim !== hidden) {
     throw new MgtError(
       code,
       'config.heads',
@@ -126,6 +148,10 @@ export function validateConfig(value: unknown, code: ErrorCode = 'BadConfig'): M
       `${heads} × ${headDim}`,
     );
   }
+  if (config.rope && config.positions !== 'rope')
+    throw new MgtError(code, 'config.rope', `nothing with positions ${config.positions}`, 'a RoPE scaling');
+  if (config.rope?.dynamic && headDim < 4)
+    throw new MgtError(code, 'config.headDim', 'at least 4 with dynamic NTK', headDim);
   if (config.positions === 'rope') {
     if (headDim % 2 !== 0) throw new MgtError(code, 'config.headDim', 'an even number with RoPE', headDim);
     if (config.ropeBase < 1) throw new MgtError(code, 'config.ropeBase', 'at least 1 with RoPE', config.ropeBase);
@@ -137,6 +163,18 @@ export function validateConfig(value: unknown, code: ErrorCode = 'BadConfig'): M
     throw new MgtError(code, 'config.tiedHead', 'false for an encoder', true);
   if (config.tiers) checkTierOrder('config.tiers', config.tiers, config.layers, config.context, code);
   return config;
+}
+
+function readRope(value: unknown, code: ErrorCode): RopeScaling {
+  const raw = checkKeys('config.rope', value, ['factors', 'scale', 'dynamic', 'original'], code);
+  if (typeof raw.factors !== 'boolean') throw new MgtError(code, 'config.rope.factors', 'true or false', raw.factors);
+  const dynamic = checkReal('config.rope.dynamic', raw.dynamic, 0, 1e6, code);
+  return {
+    factors: raw.factors,
+    scale: checkReal('config.rope.scale', raw.scale, 2 ** -20, 2 ** 20, code),
+    dynamic,
+    original: checkInteger('config.rope.original', raw.original, dynamic > 0 ? 1 : 0, dynamic > 0 ? MAX_DIM : 0, code),
+  };
 }
 
 /** Tier shapes with `missing` for what is not given. */

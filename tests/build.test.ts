@@ -60,8 +60,9 @@ describe('the two builds', () => {
     expect(facts['build/mgt.wasm']!.relaxedDots).toBe(0);
     expect(facts['build/mgt.relaxed.wasm']!.relaxedDots).toBeGreaterThan(0);
   });
-  test('export the same kernels', () => {
-    expect(facts['build/mgt.relaxed.wasm']!.exports).toEqual(facts['build/mgt.wasm']!.exports);
+  test('the relaxed one has the kernels that relaxed dot does otherwise', () => {
+    expect(facts['build/mgt.relaxed.wasm']!.exports).toEqual(['gemmI4', 'gemmI7', 'gemvI4', 'gemvI7']);
+    expect(facts['build/mgt.wasm']!.exports).toEqual(expect.arrayContaining(facts['build/mgt.relaxed.wasm']!.exports));
   });
 });
 
@@ -75,7 +76,7 @@ describe('instantiateKernels', () => {
     }
   });
   test('the relaxed build runs where the probe says so, and is refused elsewhere', () => {
-    expect(refusal(() => instantiateKernels(relaxed, memory())).split(':')[0]).toBe(
+    expect(refusal(() => instantiateKernels(plain, memory(), relaxed)).split(':')[0]).toBe(
       relaxedDotIsExact() ? 'accepted' : 'UnsupportedMode wasm',
     );
   });

@@ -23,20 +23,20 @@ const TABLE: Record<string, { value: string[]; type?: string[] }> = {
   plan: { value: [...LEAVES, 'format', 'packets', 'kernels'] },
   arena: { value: [...LEAVES, 'plan'] },
   gate: { value: [...LEAVES, 'packets'] },
-  platform: { value: ['errors', 'arena', 'node:'] },
-  engine: { value: [...LEAVES, 'format', 'packets', 'plan', 'arena', 'kernels', 'gate', 'platform'] },
+  platform: { value: ['errors', 'arena', 'node:'], type: ['generate'] },
+  engine: { value: [...LEAVES, 'format', 'packets', 'plan', 'arena', 'kernels', 'gate', 'platform', 'generate'] },
   reference: { value: [...LEAVES, 'format'] },
   log: { value: [...LEAVES, 'format', 'packets', 'gate'], type: ['engine'] },
   generate: { value: [...LEAVES, '@huggingface/jinja'], type: ['text'] },
-  text: { value: [...LEAVES, '@huggingface/tokenizers'], type: ['platform'] },
+  text: { value: [...LEAVES, 'generate', '@huggingface/tokenizers'], type: ['platform'] },
   convert: {
     value: [...LEAVES, 'format', 'text', 'engine', 'reference', 'platform', 'core.node', 'node:', '@huggingface/gguf'],
   },
-  exports: { value: ['errors', 'gate', 'packets'], type: ['config', 'engine'] },
+  exports: { value: ['errors', 'gate', 'packets'], type: ['config', 'engine', 'generate'] },
   core: { value: ['exports', 'engine', 'platform'] },
   'core.node': { value: ['exports', 'engine', 'platform'] },
   index: { value: ['exports', 'engine', 'platform', 'text'] },
-  'index.node': { value: ['exports', 'engine', 'platform', 'text'] },
+  'index.node': { value: ['exports', 'engine', 'platform', 'text', 'generate'] },
   cli: {
     value: [
       ...LEAVES,
@@ -57,7 +57,7 @@ const TABLE: Record<string, { value: string[]; type?: string[] }> = {
 
 /** Folders whose results are bits that must be the same everywhere. */
 const VALUE_PATH =
-  /^(engine|reference|format|kernels|plan|arena|gate|packets)\/|^convert\/(init|random)\.ts$|^[a-z]+\.ts$/;
+  /^(engine|reference|format|kernels|plan|arena|gate|packets)\/|^convert\/init\.ts$|^generate\/(sample|exp)\.ts$|^[a-z]+\.ts$/;
 /** Members of Math that IEEE 754 or integers define exactly; the others differ between engines. */
 const EXACT = ['abs', 'ceil', 'clz32', 'floor', 'fround', 'imul', 'max', 'min', 'sign', 'sqrt', 'trunc'];
 

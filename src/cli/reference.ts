@@ -4,7 +4,7 @@ import { NO_PAST, prepareCall, type Call, type CallRules, type InferInput, type 
 import { settingsOf } from '../engine/loaded.js';
 import { runOptions, sessionOptions, type RunOptions } from '../engine/options.js';
 import { recordOf, type RecordedCall } from '../engine/record.js';
-import type { InferResult } from '../engine/run.js';
+import { outputSize, type InferResult } from '../engine/run.js';
 import { attendedPairs, type Macs } from '../engine/stats.js';
 import { decodeSnapshot, encodeSnapshot, type SessionState } from '../format/snapshot.js';
 import { validateEnergy } from '../gate/energy.js';
@@ -85,18 +85,21 @@ export function inferReference(
   let state = before && call.flush ? flushed(config, before) : before;
 
   const seen = call.partitions && positionsOf(call.partitions);
-  const cached = call.verdict.skip === 1 && call.signature !== undefined && call.signature === state?.cached?.signature;
+  const cached =
+    call.verdict.skip === 1 && call.signature !== undefined && call.signature === state?.cached?.signature && !call.all;
   const { values, kept, kernelCalls } = cached
     ? { values: state!.cached!.output, kept: [], kernelCalls: {} as Record<string, number> }
     : referenceForward(file, payload, {
         ...call,
         seen,
+        context: shape.seqLen,
         past: state && decoder && call.verdict.skip === 0 ? pastOf(config, state) : undefined,
         fill: state && decoder && call.write ? run.kvFill : undefined,
       });
   if (state && call.write) {
-    if (decoder) state = extended(config, state, shape.seqLen, call.given.length, call.positions, kept);
-    if (call.signature !== undefined) state = { ...state, cached: { signature: call.signature, output: values } };
+    if (decoder) state = extended(config, state, shape.seqLen, call.given.length, call, kept);
+    if (call.signature !== undefined)
+      state = { ...state, cached: { signature: call.signature, output: values.slice(-outputSize(config)) } };
   }
 
   // One attention call a layer, counted where it ran.
@@ -140,8 +143,9 @@ export function macsOf(
     window,
     tokens,
     extras,
+    all,
     seen,
-  }: Pick<Call, 'layers' | 'window' | 'tokens' | 'extras'> & Pick<ReferenceCall, 'seen'>,
+  }: Pick<Call, 'layers' | 'window' | 'tokens' | 'extras' | 'all'> & Pick<ReferenceCall, 'seen'>,
   stored = 0,
   filled = 0,
 ): Macs {
@@ -155,7 +159,7 @@ export function macsOf(
   return {
     linear: rows * (layers * perLayer + filled * keyMaps),
     attention: layers * 2 * pairs * heads * headDim,
-    head: config.kind === 'decoder' ? vocab * hidden : 0,
+    head: config.kind === 'decoder' ? (all ? rows : 1) * vocab * hidden : 0,
     gate: 0,
   };
 }

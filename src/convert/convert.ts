@@ -62,6 +62,7 @@ export async function convert(
 ): Promise<{ bytes: Uint8Array; report: ConvertReport }> {
   const o = checkKeys('options', options, ['quant', 'allowNoise', 'onProgress', 'signal']) as ConvertOptions;
   const quant = checkOneOf('quant', o.quant ?? 'int8', QUANTS);
+  if (quant === 'int4') throw new MgtError('UnsupportedMode', 'quant', 'int8 or int7 for an encoder', quant);
   const allowNoise = o.allowNoise ?? false;
   if (typeof allowNoise !== 'boolean') throw new MgtError('BadInput', 'allowNoise', 'true or false', allowNoise);
   const { signal } = o;

@@ -44,6 +44,8 @@ export function randomWeights(seed: number): (tensor: TensorSpec) => TensorValue
   return ({ name, kind, shape }) => {
     const [rows = 1, cols = 1] = shape;
     if (name.endsWith('.smooth')) return { values: Float32Array.from({ length: rows }, () => 0.5 + random.uniform()) };
+    if (name === 'rope.factors')
+      return { values: Float32Array.from({ length: rows }, () => 1 - 0.9 * random.uniform()) };
     if (kind === 'f32') return { values: fill(rows * cols, name.endsWith('norm.weight') ? 1 : 0, 0.1) };
     if (name === 'embeddings.token') return { values: fill(rows * cols, 0, 1) };
     return { values: fill(rows * cols, 0, 1.5 / Math.sqrt(cols)), bias: fill(rows, 0, 0.05) };

@@ -21,7 +21,9 @@ export interface InferInput {
    * `signatureOf(tokens)` makes one. A stateless call keeps nothing.
    */
   readonly signature?: bigint | number | undefined;
-  /** Receives the result; at least `vocab` or `hidden` long. Without it a new array is made. */
+  /** Logits of every token instead of the last one's (decoders). */
+  readonly all?: boolean | undefined;
+  /** Receives the result; at least as long as it. Without it a new array is made. */
   readonly out?: Float32Array | undefined;
 }
 
@@ -54,6 +56,7 @@ export interface Call {
   readonly gate: GatePacket;
   readonly spikes: SpikePacket | undefined;
   readonly signature: bigint | undefined;
+  readonly all: boolean;
   readonly verdict: Verdict;
   /** What the caller gave, and what of it will be computed, each with its position. */
   readonly given: ArrayLike<number>;
@@ -80,18 +83,19 @@ export interface Call {
  */
 export function prepareCall(rules: CallRules, run: RunOptions, past: Past, input: InferInput): Call {
   const { config, shape } = rules;
-  const known = checkKeys('input', input, ['tokens', 'gate', 'spikes', 'signature', 'out']);
+  const known = checkKeys('input', input, ['tokens', 'gate', 'spikes', 'signature', 'all', 'out']);
   const given = checkTokens(known.tokens, config.vocab, shape.seqLen);
   const gate = parseGatePacket(known.gate);
   const spikes = known.spikes === undefined ? undefined : parseSpikePacket(known.spikes);
   const signature = checkSignature(known.signature);
+  const all = checkAll(known.all, config);
   const verdict = judge(gate, spikes, rules.gate, shape);
 
   const flush = verdict.decision === 'FlushKv' && verdict.skip === 0;
   const before = flush ? NO_PAST : past;
   checkPositions(config, shape.seqLen, before.position, given.length);
   const decoder = config.kind === 'decoder';
-  const kept = keptIndices(config, given.length, verdict, Math.max(0, run.sinks - before.stored));
+  const kept = keptIndices(config, given.length, verdict, Math.max(0, run.sinks - before.stored), all);
   const layers = Math.min(verdict.layersToRun, config.layers);
   // A skipped call runs no layer; its window is never read.
   const tierWindow = Math.max(1, verdict.effectiveWindow);
@@ -101,6 +105,7 @@ export function prepareCall(rules: CallRules, run: RunOptions, past: Past, input
     gate,
     spikes,
     signature,
+    all,
     verdict,
     given,
     tokens: Uint32Array.from(kept, (i) => given[i]!),
@@ -149,6 +154,13 @@ function checkSignature(value: unknown): bigint | undefined {
   return BigInt(checkInteger('signature', value, 0, Number.MAX_SAFE_INTEGER));
 }
 
+function checkAll(value: unknown, { kind }: ModelConfig): boolean {
+  if (value === undefined || value === false) return false;
+  if (value !== true) throw new MgtError('BadInput', 'all', 'true or false', value);
+  if (kind === 'encoder') throw new MgtError('UnsupportedMode', 'all', 'a decoder', 'an encoder');
+  return true;
+}
+
 /** A table of learned positions ends; RoPE goes on as far as its arithmetic is exact. */
 function checkPositions(config: ModelConfig, context: number, position: number, n: number): void {
   if (config.kind === 'encoder') return;
@@ -160,11 +172,17 @@ function checkPositions(config: ModelConfig, context: number, position: number, 
 
 /**
  * Which of n given tokens a tier keeps. A shorter sequence keeps the most recent ones; an encoder always keeps its first and last, a
- * decoder those that are to be sinks (at most half of what it keeps). A skipped decoder call needs only the token that predicts.
+ * decoder those that are to be sinks (at most half of what it keeps). A skipped decoder call needs only the tokens whose logits are asked for.
  */
-function keptIndices(config: ModelConfig, n: number, { tier, effectiveSeqLen }: Verdict, sinks: number): number[] {
+function keptIndices(
+  config: ModelConfig,
+  n: number,
+  { tier, effectiveSeqLen }: Verdict,
+  sinks: number,
+  all: boolean,
+): number[] {
   const decoder = config.kind === 'decoder';
-  const keep = tier === 3 ? (decoder ? 1 : n) : Math.min(n, Math.max(effectiveSeqLen, decoder ? 1 : 2));
+  const keep = tier === 3 ? (decoder && !all ? 1 : n) : Math.min(n, Math.max(effectiveSeqLen, decoder ? 1 : 2));
   const lead = keep === n ? 0 : decoder ? Math.min(sinks, keep >> 1) : 1;
   return Array.from({ length: keep }, (_, i) => (i < lead ? i : n - keep + i));
 }

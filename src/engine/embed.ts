@@ -1,8 +1,9 @@
 import { checkSignal } from '../check.js';
-import { forward } from './forward.js';
+import { finish, forward } from './forward.js';
 import { copyFinite } from './output.js';
 import { ownKeys } from './run.js';
 import type { Progress } from './progress.js';
+import { yieldToHost } from './patience.js';
 import type { Runtime, Segment } from './runtime.js';
 
 export interface EmbedOptions {
@@ -64,26 +65,12 @@ function embedPass(
   into: Float32Array[],
 ): void {
   const { config, plan, arena } = runtime;
-  forward(runtime, { rows, segments, firstLayer: 0, layers: config.layers, keys: ownKeys(window), fill: 'propagate' });
+  const keys = ownKeys(window);
+  finish(forward(runtime, { rows, segments, firstLayer: 0, layers: config.layers, keys, fill: 'propagate' }));
   for (const segment of segments) {
     runtime.pool(segment, pooling, config.normalize);
     const vector = new Float32Array(config.hidden);
     copyFinite(arena.f32, plan.at.out / 4, vector, config.hidden);
     into.push(vector);
   }
-}
-
-/** Lets timers, input and abort signals in. */
-function yieldToHost(): Promise<void> {
-  return new Promise((resolve) => {
-    if (typeof setImmediate === 'function') setImmediate(resolve);
-    else {
-      const { port1, port2 } = new MessageChannel();
-      port1.onmessage = () => {
-        port1.close();
-        resolve();
-      };
-      port2.postMessage(0);
-    }
-  });
 }

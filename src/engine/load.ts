@@ -1,21 +1,25 @@
 import { Arena } from '../arena/arena.js';
 import { bytesSource, readFully, responseSource, streamSource, type ByteSource } from '../arena/source.js';
-import { checkSignal } from '../check.js';
+import { checkKeys, checkSignal } from '../check.js';
 import type { ModelConfig } from '../config.js';
 import { MgtError } from '../errors.js';
 import { FIXED_BYTES } from '../format/header.js';
 import { headerLength, parseHeader, type ModelFile } from '../format/file.js';
 import { checkPayload } from '../format/pack.js';
 import { sha256 } from '../format/write.js';
-import { instantiateKernels } from '../kernels/instantiate.js';
+import { instantiateKernels, type KernelSource } from '../kernels/instantiate.js';
 import { relaxedDotIsExact } from '../kernels/probe.js';
 import { ARENA_START, planArena, type Plan } from '../plan/plan.js';
 import type { BuildName, Platform } from '../platform/platform.js';
 import { get } from '../platform/fetch.js';
+import { MAX_POSITION } from './call.js';
 import type { Progress } from './progress.js';
 import { Runtime } from './runtime.js';
 
 export type ModelSource = string | URL | Uint8Array | ArrayBuffer | Response | ReadableStream<Uint8Array>;
+
+/** Bytes or a compiled module of mgt.wasm; with mgt.relaxed.wasm too, the relaxed build can run. */
+export type WasmOption = KernelSource | { readonly plain: KernelSource; readonly relaxed?: KernelSource | undefined };
 
 export interface ArenaOptions {
   /** Which wasm build; `auto` takes relaxed where a known-answer probe proves it exact, else plain. */
@@ -28,8 +32,8 @@ export interface ArenaOptions {
   readonly signal: AbortSignal | undefined;
   /** Also check the payload's SHA-256. */
   readonly verify: boolean;
-  /** The wasm to use instead of the package's own: bytes or a compiled module of the build `simd` names. */
-  readonly wasm: BufferSource | WebAssembly.Module | undefined;
+  /** The wasm to use instead of the package's own. */
+  readonly wasm: WasmOption | undefined;
   /** Sessions to plan room for. */
   readonly sessions: number;
   /** Throws where the model of the header cannot be loaded as asked. */
@@ -51,23 +55,28 @@ export async function loadRuntime(
   checkSignal(options.signal, 'load');
   if (typeof WebAssembly === 'undefined')
     throw new MgtError('UnsupportedMode', 'wasm', 'an engine with WebAssembly', 'one without');
-  const build = pickBuild(options.simd);
+  const given = givenWasm(options.wasm);
+  const build = pickBuild(options.simd, given);
   const bytes = await openSource(platform, source, options.signal);
   try {
     // Begun while the header is read; a failure is reported where it is awaited.
-    const wasm = options.wasm === undefined ? platform.wasm(build) : Promise.resolve(options.wasm);
+    const fetched = (name: BuildName): Promise<KernelSource> =>
+      given ? Promise.resolve(given[name]!) : platform.wasm(name);
+    const wasm = Promise.all([fetched('plain'), build === 'relaxed' ? fetched('relaxed') : undefined]);
     wasm.catch(() => undefined);
     const file = await readHeader(bytes);
     const context = options.context ?? file.config.context;
-    if (context > file.config.context)
-      throw new MgtError('BadInput', 'context', `at most ${file.config.context}`, context);
+    // Dynamic NTK is made for contexts beyond the one of training.
+    const most = file.config.rope?.dynamic ? MAX_POSITION : file.config.context;
+    if (context > most) throw new MgtError('BadInput', 'context', `at most ${most}`, context);
     options.check(file.config, context);
     const plan = planArena(file.config, context, options.sessions);
     const arena = new Arena(plan, options.maxMemory);
     const payload = arena.u8.subarray(ARENA_START, ARENA_START + file.payloadBytes);
     await readPayload(bytes, payload, options);
 
-    const kernels = instantiateKernels(await wasm, arena.memory);
+    const [plain, relaxed] = await wasm;
+    const kernels = instantiateKernels(plain, arena.memory, relaxed);
     if (kernels.heapBase() > ARENA_START)
       throw new MgtError('UnsupportedMode', 'wasm', 'statics below 64 KiB', kernels.heapBase());
     const checksum = BigInt.asUintN(64, kernels.checksum(ARENA_START, file.payloadBytes));
@@ -82,8 +91,27 @@ export async function loadRuntime(
   }
 }
 
-function pickBuild(simd: 'auto' | BuildName): BuildName {
+/** @throws MgtError `BadInput` for an object without a `plain` one */
+function givenWasm(
+  wasm: WasmOption | undefined,
+): { plain: KernelSource; relaxed?: KernelSource | undefined } | undefined {
+  if (wasm === undefined) return undefined;
+  const one = wasm instanceof ArrayBuffer || ArrayBuffer.isView(wasm) || wasm instanceof WebAssembly.Module;
+  if (one) return { plain: wasm };
+  const { plain, relaxed } = checkKeys('wasm', wasm, ['plain', 'relaxed']) as {
+    plain?: KernelSource;
+    relaxed?: KernelSource;
+  };
+  if (plain === undefined) throw new MgtError('BadInput', 'wasm.plain', 'bytes or a module', plain);
+  return { plain, relaxed };
+}
+
+function pickBuild(simd: 'auto' | BuildName, given: { relaxed?: KernelSource | undefined } | undefined): BuildName {
   if (simd === 'plain') return 'plain';
+  if (given && !given.relaxed) {
+    if (simd === 'auto') return 'plain';
+    throw new MgtError('BadInput', 'wasm.relaxed', 'bytes or a module for the relaxed build', given.relaxed);
+  }
   const exact = relaxedDotIsExact();
   if (simd === 'relaxed' && !exact) {
     throw new MgtError('UnsupportedMode', 'simd', 'an engine whose relaxed dot is exact', 'one without');

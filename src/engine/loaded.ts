@@ -4,6 +4,8 @@ import type { ModelFile } from '../format/file.js';
 import type { SessionModel } from '../format/snapshot.js';
 import type { CallRules } from './call.js';
 import { POLICY_NAMES } from '../gate/policy.js';
+import type { ChatMessage } from '../generate/chat.js';
+import type { Platform, Tokenizer } from '../platform/platform.js';
 import { hexOf } from './load.js';
 import type { RunOptions } from './options.js';
 import type { Recorder, Settings } from './record.js';
@@ -21,8 +23,11 @@ export class Loaded {
   readonly tiers: TierShapes | null;
   /** Receives the stateless calls. */
   readonly log: Recorder | undefined;
+  readonly #platform: Platform;
+  #tokenizer: Tokenizer | undefined;
   rules: CallRules;
   #live = true;
+  #turns: Promise<void> = Promise.resolve();
 
   constructor(
     parts: { runtime: Runtime; file: ModelFile },
@@ -30,6 +35,7 @@ export class Loaded {
     run: RunOptions,
     tiers: TierShapes | null,
     log: Recorder | undefined,
+    platform: Platform,
   ) {
     this.runtime = parts.runtime;
     this.file = parts.file;
@@ -38,6 +44,47 @@ export class Loaded {
     this.run = run;
     this.tiers = tiers;
     this.log = log;
+    this.#platform = platform;
+  }
+
+  /** There is a tokenizer in the file, and one to read it. */
+  get hasText(): boolean {
+    return this.#platform.tokenizer !== undefined && this.file.meta.tokenizer !== undefined;
+  }
+
+  /** Ids that end a text. */
+  get endTokens(): readonly number[] {
+    return this.file.meta.endTokens ?? [];
+  }
+
+  /** @throws MgtError `UnsupportedMode` where the file has none, or the entry cannot read it */
+  tokenizer(): Tokenizer {
+    const blob = this.file.meta.tokenizer;
+    if (!blob) throw new MgtError('UnsupportedMode', 'tokenizer', 'a model file with a tokenizer', 'one without');
+    if (!this.#platform.tokenizer) {
+      const expected = "the entry 'mincut-gated-transformer'";
+      throw new MgtError('UnsupportedMode', 'tokenizer', expected, "'/core', which takes tokens only");
+    }
+    return (this.#tokenizer ??= this.#platform.tokenizer(blob.json, blob.config));
+  }
+
+  /** The prompt of a conversation, by the model's chat template. @throws MgtError `UnsupportedMode`, `BadInput`, `MissingDependency` */
+  async chatPrompt(messages: readonly ChatMessage[]): Promise<string> {
+    const { template, ...tokens } = this.tokenizer().chat;
+    if (template === undefined)
+      throw new MgtError('UnsupportedMode', 'messages', 'a model with a chat template', 'one without');
+    if (!this.#platform.chat)
+      throw new MgtError('UnsupportedMode', 'messages', 'Node, where chat templates are rendered', 'the browser entry');
+    return this.#platform.chat(template, messages, tokens);
+  }
+
+  /** Waits until no other run in steps is under way; resolves to its own end. */
+  async turn(): Promise<() => void> {
+    const before = this.#turns;
+    let release = (): void => undefined;
+    this.#turns = new Promise((resolve) => (release = resolve));
+    await before;
+    return release;
   }
 
   get live(): boolean {
@@ -46,6 +93,7 @@ export class Loaded {
 
   dispose(): void {
     this.#live = false;
+    this.#tokenizer = undefined;
   }
 
   /** What snapshots of its sessions are bound to. */

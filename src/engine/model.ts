@@ -8,15 +8,16 @@ import { validateEnergy, type EnergyConfig } from '../gate/energy.js';
 import { choosePolicy, type GatePolicy, type PolicyName } from '../gate/policy.js';
 import { gateShape } from '../gate/shape.js';
 import type { Plan } from '../plan/plan.js';
-import type { BuildName, Platform, Tokenizer } from '../platform/platform.js';
+import type { BuildName, Platform } from '../platform/platform.js';
 import { NO_PAST, prepareCall, type InferInput } from './call.js';
 import { embedTexts, type EmbedOptions } from './embed.js';
-import { hexOf, loadRuntime, type ModelSource } from './load.js';
+import { finish } from './forward.js';
+import { hexOf, loadRuntime, type ModelSource, type WasmOption } from './load.js';
 import { alive, Loaded } from './loaded.js';
 import { checkLog, runOptions, sessionOptions, type KvFill, type LayerOrder, type SessionOptions } from './options.js';
 import type { Progress } from './progress.js';
 import { recordOf, type Recorder } from './record.js';
-import { outputFor, outputSize, ownKeys, resultOf, runCall, type InferResult } from './run.js';
+import { callSize, callSteps, outputFor, ownKeys, resultOf, type InferResult } from './run.js';
 import { Session } from './session.js';
 
 export interface LoadOptions {
@@ -31,7 +32,7 @@ export interface LoadOptions {
   /** Check the payload's SHA-256 too (the fast checksum is always checked). */
   readonly verify?: boolean | undefined;
   /** Bytes or a compiled module of the build named by `simd`, for hosts that cannot fetch beside the package. */
-  readonly wasm?: BufferSource | WebAssembly.Module | undefined;
+  readonly wasm?: WasmOption | undefined;
   /** Gate policy: a name or thresholds (default `default`). */
   readonly policy?: PolicyName | Partial<GatePolicy> | undefined;
   /** Sessions that have room from the start (default 1); for more the memory grows, up to `maxMemory`. */
@@ -83,17 +84,14 @@ export class MincutGatedTransformer {
   readonly #file: ModelFile;
   readonly #plan: Plan;
   readonly #build: BuildName;
-  readonly #makeTokenizer: Platform['tokenizer'];
-  #tokenizer: Tokenizer | undefined;
   #loaded: Loaded | undefined;
 
   /** Not for callers: use `load`. */
-  protected constructor(loaded: Loaded, platform: Platform) {
+  protected constructor(loaded: Loaded) {
     this.#loaded = loaded;
     this.#file = loaded.file;
     this.#plan = loaded.runtime.plan;
     this.#build = loaded.runtime.build;
-    this.#makeTokenizer = platform.tokenizer;
   }
 
   /** What is loaded and what it costs; `memory.total` is read from the live memory, 0 once disposed. */
@@ -156,7 +154,8 @@ export class MincutGatedTransformer {
       gate: { ...chosen, energy, scheduler },
       partitions,
     };
-    return new this(new Loaded(parts, rules, runOptions(o, file.config, plan.context), tiers, o.log), platform);
+    const run = runOptions(o, file.config, plan.context);
+    return new this(new Loaded(parts, rules, run, tiers, o.log, platform));
   }
 
   /**
@@ -167,9 +166,8 @@ export class MincutGatedTransformer {
     const loaded = alive(this.#loaded);
     const { runtime, rules, run, log } = loaded;
     const call = prepareCall(rules, run, NO_PAST, input);
-    const size = outputSize(rules.config);
-    const values = outputFor(input.out, size);
-    runCall(runtime, call, ownKeys(call.window, call.extras), run.kvFill, values);
+    const values = outputFor(input.out, callSize(rules.config, call));
+    finish(callSteps(runtime, call, ownKeys(call.window, call.extras), run.kvFill, values));
     const result = resultOf(runtime, rules, call, values, 0);
     log?.record({ ...recordOf(loaded.modelHash, loaded.settings(run, 0), call, result), session: null, from: 'none' });
     return result;
@@ -215,7 +213,8 @@ export class MincutGatedTransformer {
    * @throws MgtError `UnsupportedMode` (no tokenizer, not an encoder), `BadInput`, `Aborted`, `Disposed`.
    */
   async embed(texts: readonly string[], options: EmbedOptions = {}): Promise<Float32Array[]> {
-    const { runtime, rules } = alive(this.#loaded);
+    const loaded = alive(this.#loaded);
+    const { runtime, rules } = loaded;
     if (runtime.config.kind !== 'encoder') throw new MgtError('UnsupportedMode', 'embed', 'an encoder', 'a decoder');
     const o = checkKeys('options', options, ['signal', 'onProgress', 'pooling']) as EmbedOptions;
     const pooling = checkOneOf('pooling', o.pooling ?? runtime.config.pooling, POOLINGS.slice(1) as ['mean', 'cls']);
@@ -224,7 +223,7 @@ export class MincutGatedTransformer {
       if (typeof text !== 'string') throw new MgtError('BadInput', `texts[${i}]`, 'a string', text);
     });
     checkSignal(o.signal, 'embed');
-    const tokenizer = this.#textTokenizer();
+    const tokenizer = loaded.tokenizer();
     const encode = (text: string): number[] => tokenizer.encode(text, runtime.plan.context).tokens;
     const { windowNormal } = rules.shape;
     return embedTexts(() => alive(this.#loaded).runtime, texts, encode, { pooling, window: windowNormal }, o);
@@ -237,40 +236,24 @@ export class MincutGatedTransformer {
 
   /** The same ids, and whether the text was cut to the context. */
   encode(text: string): { tokens: number[]; truncated: boolean } {
-    alive(this.#loaded);
+    const loaded = alive(this.#loaded);
     if (typeof text !== 'string') throw new MgtError('BadInput', 'text', 'a string', text);
-    return this.#textTokenizer().encode(text, this.#plan.context);
+    return loaded.tokenizer().encode(text, this.#plan.context);
   }
 
   /** Text of ids, special tokens left out. */
   decode(ids: ArrayLike<number>): string {
-    alive(this.#loaded);
-    return this.#textTokenizer().decode(ids);
+    return alive(this.#loaded).tokenizer().decode(ids);
   }
 
   /** Drops the memory, its sessions with it. Any later call throws `Disposed`; disposing twice is fine. */
   dispose(): void {
     this.#loaded?.dispose();
     this.#loaded = undefined;
-    this.#tokenizer = undefined;
   }
 
   [Symbol.dispose](): void {
     this.dispose();
-  }
-
-  #textTokenizer(): Tokenizer {
-    const blob = this.#file.meta.tokenizer;
-    if (!blob) throw new MgtError('UnsupportedMode', 'tokenizer', 'a model file with a tokenizer', 'one without');
-    if (!this.#makeTokenizer) {
-      throw new MgtError(
-        'UnsupportedMode',
-        'tokenizer',
-        "the entry 'mincut-gated-transformer'",
-        "'/core', which takes tokens only",
-      );
-    }
-    return (this.#tokenizer ??= this.#makeTokenizer(blob.json, blob.config));
   }
 }
 

@@ -6,7 +6,7 @@ import { encodeGatePacket } from '../packets/gate.js';
 import { encodeSpikePacket, NEUTRAL_SPIKES } from '../packets/spike.js';
 import { encodeWitness, type Witness } from '../packets/witness.js';
 import type { Call, CallRules } from './call.js';
-import { forward } from './forward.js';
+import { forward, logits, type Pass } from './forward.js';
 import type { KvFill } from './options.js';
 import { copyFinite } from './output.js';
 import { pieces } from './pieces.js';
@@ -18,14 +18,18 @@ export interface InferResult {
   readonly kind: 'embedding' | 'logits';
   /** f32[hidden] */
   readonly embedding?: Float32Array;
-  /** f32[vocab] of the last position */
+  /** f32[vocab] of the last position; with `all` f32[n][vocab] of every token that was computed */
   readonly logits?: Float32Array;
   readonly witness: Witness;
   readonly stats: Stats;
 }
 
-/** Values of one output. */
+/** Values of one output: of an encoder's embedding, of a decoder's row of logits. */
 export const outputSize = (config: ModelConfig): number => (config.kind === 'encoder' ? config.hidden : config.vocab);
+
+/** Values of the output a call asks for. */
+export const callSize = (config: ModelConfig, { all, tokens }: Call): number =>
+  (all ? tokens.length : 1) * outputSize(config);
 
 /** @throws MgtError `BadInput`, `OutputTooSmall` */
 export function outputFor(out: unknown, size: number): Float32Array {
@@ -45,21 +49,43 @@ export const ownKeys = (window: number, extras: readonly number[] = []): Keys =>
   extras,
 });
 
-/**
- * Runs a prepared call; its output is in `values` afterwards.
- * @throws MgtError `BadWeights` where the output is not finite; `values` is untouched then
- */
-export function runCall(rt: Runtime, call: Call, keys: Keys, fill: KvFill, values: Float32Array): void {
-  const { config, plan, arena } = rt;
+/** The pass of a prepared call, its rows put in place. */
+export function passOf(rt: Runtime, call: Call, keys: Keys, fill: KvFill): Pass {
   const rows = call.tokens.length;
-  const segment = { first: 0, count: rows };
   rt.begin();
   rt.place(call.tokens, call.positions);
   const { firstLayer, layers, partitions, extras } = call;
-  const segments = partitions ? { [Symbol.iterator]: () => pieces(partitions, extras) } : [segment];
-  forward(rt, { rows, segments, firstLayer, layers, keys, fill });
-  if (config.pooling !== 'none') rt.pool(segment, config.pooling, config.normalize);
-  copyFinite(arena.f32, plan.at.out / 4, values, outputSize(config));
+  const segments = partitions ? { [Symbol.iterator]: () => pieces(partitions, extras) } : [{ first: 0, count: rows }];
+  return { rows, segments, firstLayer, layers, keys, fill };
+}
+
+/**
+ * The output of a pass that has run, into `values`.
+ * @throws MgtError `BadWeights` where it is not finite; `values` is untouched then but for rows of `all` before the first such one
+ */
+export function readOutput(rt: Runtime, { tokens, all }: Call, values: Float32Array): void {
+  const { config, plan, arena } = rt;
+  const { f32 } = arena;
+  const rows = tokens.length;
+  if (config.pooling !== 'none') {
+    rt.pool({ first: 0, count: rows }, config.pooling, config.normalize);
+    return copyFinite(f32, plan.at.out / 4, values, config.hidden);
+  }
+  for (let first = all ? 0 : rows - 1; first < rows; first += plan.headRows) {
+    const count = Math.min(plan.headRows, rows - first);
+    logits(rt, first, count);
+    const at = all ? first * config.vocab : 0;
+    copyFinite(f32, plan.at.out / 4, values.subarray(at), count * config.vocab);
+  }
+}
+
+/**
+ * Runs a prepared call; its output is in `values` afterwards. Yields where a caller may look up.
+ * @throws MgtError `BadWeights` where the output is not finite
+ */
+export function* callSteps(rt: Runtime, call: Call, keys: Keys, fill: KvFill, values: Float32Array): Generator<void> {
+  yield* forward(rt, passOf(rt, call, keys, fill));
+  readOutput(rt, call, values);
 }
 
 /** The records of a call in the arena, and what the caller is told. `cached`: nothing ran since `begin`. */

@@ -1,10 +1,15 @@
 import type { Arena } from '../arena/arena.js';
-import type { ModelConfig } from '../config.js';
+import type { ModelConfig, Quant } from '../config.js';
 import type { KernelExports, KernelName } from '../kernels/catalogue.js';
 import type { Plan } from '../plan/plan.js';
 import { joinRuns, partOf, type Run } from './ring.js';
 import { attendedPairs, type Counts } from './stats.js';
 import { locateWeights, type Linear, type NormWeights, type Weights } from './weights.js';
+
+const GEMM = { int8: 'gemmI8', int7: 'gemmI7', int4: 'gemmI4' } as const;
+const GEMV = { int8: 'gemvI8', int7: 'gemvI7', int4: 'gemvI4' } as const;
+/** Kernels that run relaxed dot in the relaxed build. */
+const RELAXED: readonly KernelName[] = [GEMM.int7, GEMV.int7, GEMM.int4, GEMV.int4];
 
 /** Neighbouring rows of a pass. */
 export interface Rows {
@@ -50,6 +55,7 @@ export class Runtime {
   readonly #calls = new Map<KernelName, number>();
   /** Position whose angles each row of the RoPE table holds; none without RoPE. */
   readonly #angles: Uint32Array;
+  #pass = 0;
   #linear = 0;
   #attention = 0;
   #head = 0;
@@ -63,11 +69,17 @@ export class Runtime {
     this.build = build;
     this.#k = kernels;
     this.#angles = Uint32Array.from({ length: config.positions === 'rope' ? plan.context : 0 }, (_, i) => i);
-    if (this.#angles.length > 0) kernels.ropeTable(plan.at.rope, plan.context, config.headDim, config.ropeBase, 0);
+    if (this.#angles.length > 0) this.#turn(0, plan.context, 0);
+  }
+
+  /** Grows with each call: the buffers are those of the last one. */
+  get pass(): number {
+    return this.#pass;
   }
 
   /** Starts one call: counts at zero. */
   begin(): void {
+    this.#pass++;
     this.#calls.clear();
     this.#linear = this.#attention = this.#head = this.#layers = 0;
   }
@@ -75,7 +87,7 @@ export class Runtime {
   /** What ran since `begin`. */
   counts(): Counts {
     const relaxedDot =
-      this.build === 'relaxed' ? (this.#calls.get('gemmI7') ?? 0) + (this.#calls.get('gemvI7') ?? 0) : 0;
+      this.build === 'relaxed' ? RELAXED.reduce((sum, name) => sum + (this.#calls.get(name) ?? 0), 0) : 0;
     return {
       layersExecuted: this.#layers,
       macs: { linear: this.#linear, attention: this.#attention, head: this.#head, gate: 0 },
@@ -94,12 +106,11 @@ export class Runtime {
     const { at, context } = this.plan;
     const { u32 } = this.arena;
     u32.set(tokens, at.tokens / 4);
-    const { headDim, ropeBase } = this.config;
     for (let i = 0; i < positions.length; i++) {
       const position = positions[i]!;
       const row = position % context;
       if (this.#angles.length > 0 && this.#angles[row] !== position) {
-        this.#k.ropeTable(at.rope + row * headDim * 4, 1, headDim, ropeBase, position);
+        this.#turn(row, 1, position);
         this.#angles[row] = position;
       }
       u32[at.positions / 4 + i] = row;
@@ -119,6 +130,18 @@ export class Runtime {
       this.#count('addRows');
       this.#k.addRows(at.x, rows, this.config.hidden, this.weights.position, at.positions);
     }
+  }
+
+  /** Makes rows of the RoPE table, of positions from `position` on. */
+  #turn(row: number, rows: number, position: number): void {
+    const { headDim, ropeBase, rope } = this.config;
+    const { at, context } = this.plan;
+    // Dynamic NTK (transformers, modeling_rope_utils.py): the base grows with the context there is room for.
+    const beyond = rope && rope.dynamic > 0 && context > rope.original;
+    const ntk = beyond ? (rope.dynamic * context) / rope.original - (rope.dynamic - 1) : 1;
+    const out = at.rope + row * headDim * 4;
+    const { ropeFactors } = this.weights;
+    this.#k.ropeTable(out, rows, headDim, ropeBase, position, ropeFactors, rope?.scale ?? 1, ntk);
   }
 
   norm(x: number, rows: number, w: NormWeights, out: number): void {
@@ -142,25 +165,27 @@ export class Runtime {
   /** out f32[rows][outputs] from the quantised activations. */
   linear(w: Linear, rows: number, out: number): void {
     this.#linear += rows * w.outputs * w.inputs;
-    this.#matmul(w, rows, out, this.config.quant === 'int7');
+    this.#matmul(w, rows, out, this.config.quant);
   }
 
-  /** out f32[vocab] from one quantised row. A tied head is the token table, which is always int8. */
-  head(w: Linear, out: number): void {
-    this.#head += w.outputs * w.inputs;
-    this.#matmul(w, 1, out, this.config.quant === 'int7' && !this.config.tiedHead);
+  /** out f32[rows][vocab] from quantised rows. A tied head is the token table, which is always int8. */
+  head(w: Linear, rows: number, out: number): void {
+    this.#head += rows * w.outputs * w.inputs;
+    this.#matmul(w, rows, out, this.config.tiedHead ? 'int8' : this.config.quant);
   }
 
-  #matmul(w: Linear, rows: number, out: number, int7: boolean): void {
+  #matmul(w: Linear, rows: number, out: number, quant: Quant): void {
     const { q8, q16, scales, sums, panel } = this.plan.at;
     const k = this.#k;
     const { panels, outputs, inputs } = w;
     if (rows === 1) {
-      this.#count(int7 ? 'gemvI7' : 'gemvI8');
-      (int7 ? k.gemvI7 : k.gemvI8)(q8, q16, scales, sums, panels, outputs, inputs, out);
+      const name = GEMV[quant];
+      this.#count(name);
+      k[name](q8, q16, scales, sums, panels, outputs, inputs, out, panel);
     } else {
-      this.#count(int7 ? 'gemmI7' : 'gemmI8');
-      (int7 ? k.gemmI7 : k.gemmI8)(q8, q16, scales, sums, panels, rows, outputs, inputs, out, panel);
+      const name = GEMM[quant];
+      this.#count(name);
+      k[name](q8, q16, scales, sums, panels, rows, outputs, inputs, out, panel);
     }
   }
 
@@ -180,21 +205,34 @@ export class Runtime {
     this.#k[name](x, n);
   }
 
-  rope(x: number, rows: number, heads: number): void {
+  /** Turns rows first..first+rows−1 of the pass, which lie at x, by their positions. */
+  rope(x: number, first: number, rows: number, heads: number): void {
     const { at } = this.plan;
     this.#count('rope');
-    this.#k.rope(x, rows, heads, this.config.headDim, at.rope, at.positions);
+    this.#k.rope(x, rows, heads, this.config.headDim, at.rope, at.positions + 4 * first);
   }
 
   /** Writes the rows' K and V where attention will read them. */
-  kvAppend(layer: number, rows: number, keys: Keys): void {
-    if (keys.scratch) this.#append(this.plan.at.scratchKv, [{ slot: 0, count: rows }]);
-    else this.kvKeep(layer, keys);
+  kvAppend(layer: number, rows: Rows, keys: Keys): void {
+    if (keys.scratch) this.#append(this.plan.at.scratchKv, [{ slot: rows.first, count: rows.count }]);
+    else this.kvKeep(layer, rows, keys);
   }
 
   /** Writes the rows' K and V where the session keeps them. */
-  kvKeep(layer: number, keys: Keys): void {
-    this.#append(this.#block(layer, keys), keys.kept);
+  kvKeep(layer: number, { first, count }: Rows, keys: Keys): void {
+    this.#append(this.#block(layer, keys), partOf(keys.kept, first, count));
+  }
+
+  /** Moves the K and V of all rows of a pass from scratch to where the session keeps them, if it does. */
+  kvMove(layer: number, keys: Keys): void {
+    const { at, slots } = this.plan;
+    const { kvHeads, headDim } = this.config;
+    let row = 0;
+    for (const { slot, count } of keys.kept) {
+      this.#count('kvCopy');
+      this.#k.kvCopy(count, kvHeads, headDim, slots, at.scratchKv, row, this.#block(layer, keys), slot);
+      row += count;
+    }
   }
 
   #append(block: number, runs: readonly Run[]): void {
@@ -228,34 +266,48 @@ export class Runtime {
   }
 
   /** ctx = attention of this call's rows, each segment over the stored keys and its own. */
-  attention(layer: number, segments: Iterable<Segment>, keys: Keys): void {
+  attention(layer: number, block: Rows, segments: Iterable<Segment>, keys: Keys): void {
     const { at, slots } = this.plan;
     const { heads, kvHeads, headDim, causal } = this.config;
     const rowBytes = heads * headDim * 4;
     const { window } = keys;
     for (const { first, count, sees = [], extras = keys.extras } of segments) {
+      // Rows of the segment that lie in the block. A causal one needs no key behind them; others see the whole segment.
+      const from = Math.max(first, block.first);
+      const rows = Math.min(first + count, block.first + block.count) - from;
+      if (rows <= 0) continue;
+      const own = { first, count: causal ? from + rows - first : count };
       const before = [...keys.stored, ...sees].reduce((sum, run) => sum + run.count, 0);
+      const queryFirst = before + from - first;
       this.arena.u32.set(extras, at.extras / 4);
       this.#count('attention');
-      this.#attention += 2 * attendedPairs(count, before, before + count, causal, window, extras) * heads * headDim;
+      this.#attention +=
+        2 * attendedPairs(rows, queryFirst, before + own.count, causal, window, extras) * heads * headDim;
       this.#k.attention(
-        at.q + first * rowBytes,
-        count,
+        at.q + (from - block.first) * rowBytes,
+        rows,
         heads,
         kvHeads,
         headDim,
         slots,
         at.spans,
-        this.#writeSpans(this.#block(layer, keys), keys, [...sees, { first, count }]),
-        before,
+        this.#writeSpans(this.#block(layer, keys), keys, [...sees, own]),
+        queryFirst,
         causal ? 1 : 0,
         window,
         at.extras,
-        extras.length,
+        this.#keysBelow(extras, before + own.count),
         at.scratch,
-        at.ctx + first * rowBytes,
+        at.ctx + (from - block.first) * rowBytes,
       );
     }
+  }
+
+  /** Extra keys that a call has: those ahead of a causal block's last row are none of its keys. */
+  #keysBelow(extras: readonly number[], keyCount: number): number {
+    let n = extras.length;
+    while (n > 0 && extras[n - 1]! >= keyCount) n--;
+    return n;
   }
 
   /** Where a segment's keys lie, in logical order. `rows`: those of the pass. Returns the number of spans. */

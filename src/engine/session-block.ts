@@ -43,27 +43,40 @@ export class SessionBlock {
 
   /** Positions of the stored tokens, in logical order. */
   positions(): Uint32Array {
-    const first = this.#positionsAt;
+    return this.#stored(this.#positionsAt);
+  }
+
+  /** Ids of the stored tokens, in logical order. */
+  tokens(): Uint32Array {
+    return this.#stored(this.#tokensAt);
+  }
+
+  #stored(first: number): Uint32Array {
     const ring = this.ring;
-    const positions = new Uint32Array(ring.validLength);
+    const values = new Uint32Array(ring.validLength);
     let done = 0;
     for (const { slot, count } of storedRuns(ring)) {
-      positions.set(this.#rt.arena.u32.subarray(first + slot, first + slot + count), done);
+      values.set(this.#rt.arena.u32.subarray(first + slot, first + slot + count), done);
       done += count;
     }
-    return positions;
+    return values;
   }
 
   get #positionsAt(): number {
     return (this.at + this.#rt.plan.session.positions) / 4;
   }
 
-  /** Tokens of these positions, whose K and V lie in place, become stored. */
-  append(positions: Uint32Array): void {
+  get #tokensAt(): number {
+    return (this.at + this.#rt.plan.session.tokens) / 4;
+  }
+
+  /** Tokens whose K and V lie in place become stored. */
+  append(tokens: Uint32Array, positions: Uint32Array): void {
     const ring = this.ring;
     let row = 0;
     for (const { slot, count } of appendRuns(ring, positions.length)) {
       this.#rt.arena.u32.set(positions.subarray(row, row + count), this.#positionsAt + slot);
+      this.#rt.arena.u32.set(tokens.subarray(row, row + count), this.#tokensAt + slot);
       row += count;
     }
     this.#writeRing(appended(ring, positions.length));
@@ -75,8 +88,9 @@ export class SessionBlock {
     const runs: Run[] = appendRuns(left, count);
     const keys = { ...ownKeys(1), base: this.kv, kept: runs };
     for (let layer = 0; layer < this.#rt.plan.session.layers; layer++) this.#rt.kvErase(layer, keys);
-    for (const { slot, count: n } of runs)
-      this.#rt.arena.u32.fill(0, this.#positionsAt + slot, this.#positionsAt + slot + n);
+    for (const { slot, count: n } of runs) {
+      for (const at of [this.#positionsAt, this.#tokensAt]) this.#rt.arena.u32.fill(0, at + slot, at + slot + n);
+    }
     this.#writeRing(left);
   }
 
@@ -102,8 +116,8 @@ export class SessionBlock {
   }
 
   /** Fills a zeroed block: tokens lie from slot 0 on. */
-  load(positions: Uint32Array, layers: readonly KvTokens[]): void {
+  load(tokens: Uint32Array, positions: Uint32Array, layers: readonly KvTokens[]): void {
     loadKv(this.#rt, this.kv, layers);
-    this.append(positions);
+    this.append(tokens, positions);
   }
 }

@@ -6,11 +6,13 @@ import type { Witness } from '../packets/witness.js';
 import { Random } from '../random.js';
 import { NO_PAST, prepareCall, type Call, type InferInput, type Past } from './call.js';
 import { commitUnder, type Commit } from './commit.js';
+import { finish } from './forward.js';
+import { Generation, type GenerateOptions } from './generate.js';
 import { alive, type Loaded } from './loaded.js';
 import type { RunOptions } from './options.js';
 import { recordOf, type Recorder } from './record.js';
 import { appendRuns, overwrittenBy, storedRuns } from './ring.js';
-import { outputFor, outputSize, ownKeys, resultOf, runCall, type InferResult } from './run.js';
+import { callSize, callSteps, outputFor, outputSize, ownKeys, resultOf, type InferResult } from './run.js';
 import type { Keys, Runtime } from './runtime.js';
 import { SessionBlock } from './session-block.js';
 
@@ -36,6 +38,7 @@ export class Session {
   #random: Random;
   #signature: bigint | undefined;
   #last: Witness | undefined;
+  #busy = false;
 
   /** Not for callers: use `model.createSession` or `model.restore`. */
   constructor(loaded: Loaded, run: RunOptions, seed: number, log: Recorder | undefined, from?: Session | SessionState) {
@@ -88,16 +91,23 @@ export class Session {
    *   the session is unchanged too, unless its ring was full: then its KV cache is empty.
    */
   infer(input: InferInput): InferResult {
+    this.#idle();
+    return finish(this.#steps(input));
+  }
+
+  /** One call, looking up between layers; nothing of the session changes before the last step. */
+  *#steps(input: InferInput): Generator<void, InferResult> {
     const loaded = this.#live();
     const { runtime: rt, rules } = loaded;
     const call = prepareCall(rules, this.#run, this.#past(rt), input);
-    const values = outputFor(input.out, outputSize(rt.config));
+    const values = outputFor(input.out, callSize(rt.config, call));
     const before = this.#log && this.#known === 'state' ? this.snapshot() : undefined;
 
-    const cached = call.verdict.skip === 1 && call.signature !== undefined && call.signature === this.#signature;
+    const cached =
+      call.verdict.skip === 1 && call.signature !== undefined && call.signature === this.#signature && !call.all;
     rt.begin();
     if (cached) values.set(this.#block.output);
-    else this.#compute(rt, call, values);
+    else yield* this.#compute(rt, call, values);
     if (call.flush) this.#flush();
 
     const result = resultOf(rt, rules, call, values, cached ? 1 : 0);
@@ -105,6 +115,25 @@ export class Session {
     this.#trace.push(result.witness);
     if (this.#log) this.#record(loaded, this.#log, call, result, before);
     return result;
+  }
+
+  /**
+   * Text or tokens as they are chosen, one step of the session each. What the session holds of the prompt's beginning is not computed
+   * again; what it holds beyond it is forgotten. Nothing runs before the first token is asked for.
+   * @throws MgtError `BadInput` naming the option, `UnsupportedMode`, `Disposed`; the tokens' loop throws `Aborted` and what `infer` throws
+   */
+  generate(options: GenerateOptions): Generation {
+    const loaded = this.#idle();
+    const host = {
+      loaded,
+      held: () => this.#held(),
+      position: () => this.#position,
+      rewind: (n: number) => this.#rewind(n),
+      steps: (input: InferInput) => this.#steps(input),
+      random: () => this.#random.uniform(),
+      claim: () => this.#claim(),
+    };
+    return new Generation(host, options);
   }
 
   /** A second session in the same state; from here on each goes its own way. @throws MgtError `OutOfMemory`, `Disposed` */
@@ -117,8 +146,13 @@ export class Session {
    * @throws MgtError `BadInput` where n is not 0..position, or a token that a next one at n would see is overwritten
    */
   truncate(n: number): void {
-    const { rules } = this.#live();
+    this.#idle();
     checkInteger('n', n, 0, this.#position);
+    this.#cut(n);
+  }
+
+  #cut(n: number): void {
+    const { rules } = this.#live();
     if (n === this.#position) return;
     if (n > 0) {
       const { capacity, sinks, validLength } = this.#block.ring;
@@ -138,7 +172,7 @@ export class Session {
 
   /** As it was made: no tokens, no cached output, the generator at its seed. */
   reset(): void {
-    this.#live();
+    this.#idle();
     this.#flush();
     this.#block.output.fill(0);
     this.#random = new Random(this.#seed);
@@ -159,6 +193,7 @@ export class Session {
       position: this.#position,
       overwritten: this.#overwritten,
       positions: this.#block.positions(),
+      tokens: this.#block.tokens(),
       layers: this.#block.save(),
       cached: this.#signature === undefined ? undefined : { signature: this.#signature, output: this.#block.output },
     };
@@ -189,6 +224,31 @@ export class Session {
     return alive(this.#loaded);
   }
 
+  /** Not while a generation runs: it holds the session between its steps. @throws MgtError `UnsupportedMode`, `Disposed` */
+  #idle(): Loaded {
+    if (this.#busy) throw new MgtError('UnsupportedMode', 'session', 'one that is not generating', 'one that is');
+    return this.#live();
+  }
+
+  #claim(): () => void {
+    this.#idle();
+    this.#busy = true;
+    return () => {
+      this.#busy = false;
+    };
+  }
+
+  /** Ids of the stored tokens, where these are all it has consumed. */
+  #held(): Uint32Array {
+    const whole = this.#block.ring.validLength === this.#position;
+    return whole ? this.#block.tokens() : new Uint32Array(0);
+  }
+
+  /** Keeps the first n positions, or where that cannot be none. */
+  #rewind(n: number): void {
+    this.#cut(this.#overwritten > 0 ? 0 : n);
+  }
+
   /** What stands before a call's tokens. */
   #past(rt: Runtime): Past {
     if (rt.plan.session.layers === 0) return NO_PAST;
@@ -197,12 +257,15 @@ export class Session {
     return { stored: validLength, position: this.#position, indexOf: (p) => block.positions().indexOf(p) };
   }
 
-  #compute(rt: Runtime, call: Call, values: Float32Array): void {
-    const { write, positions, given, signature } = call;
+  *#compute(rt: Runtime, call: Call, values: Float32Array): Generator<void> {
+    const { write, tokens, positions, given, signature } = call;
     const kv = rt.plan.session.layers > 0;
     const over = write && kv ? overwrittenBy(this.#block.ring, positions.length) : 0;
     try {
-      runCall(rt, call, this.#keys(rt, call), this.#run.kvFill, values);
+      const steps = callSteps(rt, call, this.#keys(rt, call), this.#run.kvFill, values);
+      // Tokens that are overwritten cannot be had back: such a call is not to be left halfway.
+      if (over > 0) finish(steps);
+      else yield* steps;
     } catch (error) {
       // Tokens may be gone already: what is left is no state that ever was.
       if (over > 0) {
@@ -213,13 +276,15 @@ export class Session {
     }
     if (!write) return;
     if (kv) {
-      this.#block.append(positions);
+      this.#block.append(tokens, positions);
       this.#position += given.length;
       this.#overwritten += over;
     }
     if (signature !== undefined) {
       this.#signature = signature;
-      this.#block.output.set(values.subarray(0, outputSize(rt.config)));
+      const size = outputSize(rt.config);
+      const last = callSize(rt.config, call) - size;
+      this.#block.output.set(values.subarray(last, last + size));
     }
   }
 
@@ -253,8 +318,8 @@ export class Session {
     this.#signature = from.#signature;
   }
 
-  #load({ positions, layers, position, overwritten, generator, cached }: SessionState): void {
-    this.#block.load(positions, layers);
+  #load({ tokens, positions, layers, position, overwritten, generator, cached }: SessionState): void {
+    this.#block.load(tokens, positions, layers);
     this.#position = position;
     this.#overwritten = overwritten;
     this.#random = new Random(generator);

@@ -35,6 +35,8 @@ export interface Weights {
   /** f32[context][hidden]; 0 without learned positions. */
   readonly position: number;
   readonly embeddingNorm: NormWeights | undefined;
+  /** f32[headDim / 2]; 0 where RoPE has no factors. */
+  readonly ropeFactors: number;
   readonly layers: readonly LayerWeights[];
   readonly finalNorm: NormWeights | undefined;
   /** The output head of a decoder: its own panels or the token table. */
@@ -53,6 +55,7 @@ export function locateWeights(c: ModelConfig, addresses: ReadonlyMap<string, num
     token,
     position: at('embeddings.position'),
     embeddingNorm: c.normPlace === 'post' ? norm('embeddings.norm') : undefined,
+    ropeFactors: at('rope.factors'),
     layers: Array.from({ length: c.layers }, (_, i) => {
       const p = `layers.${i}`;
       return {

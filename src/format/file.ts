@@ -36,6 +36,8 @@ export interface ModelMeta {
   readonly report: QuantReport;
   /** tokenizer.json and tokenizer_config.json, verbatim. */
   readonly tokenizer?: { readonly json: string; readonly config: string };
+  /** Ids that end a text, of a decoder. */
+  readonly endTokens?: readonly number[];
 }
 
 /** A parsed header: what the file says, checked; the payload itself is not looked at. */

@@ -18,14 +18,14 @@ import type { TensorKind, TensorSpec } from './tensors.js';
  *
  *   ┌ fixed part ───────────────────────────────────────────────────────────────────────────┐
  *   │   0 magic u8[8] 89 4D 47 54 0D 0A 1A 0A   (as PNG's: a text-mode copy or a cut shows)   │
- *   │   8 version u32 = 1        12 endianness u32 = 0x01020304                               │
+ *   │   8 version u32 = 2        12 endianness u32 = 0x01020304                               │
  *   │  16 headerBytes u32        20 flags u32 = 0          (headerBytes is a multiple of 64)  │
  *   │  24 payloadBytes u64       32 payloadSha256 u8[32]                                      │
  *   │  64 payloadChecksum u64    72 headerHash u64  (checksum of the header, this field zero) │
  *   │  80 tensorCount u32        84 metaBytes u32   88 tokenizerBytes u32                     │
  *   │  92 tokenizerConfigBytes u32                  96 reserved u8[32] = 0                    │
- *   ├ 128 config: 32 × u32 and 2 × f64 (order below), 144 bytes ────────────────────────────────┤
- *   ├ 272 tensor table: 72 bytes each: name u8[40] (UTF-8, zero-filled), kind u32, rank u32,     │
+ *   ├ 128 config: 32 × u32 and 4 × f64 (order below), 160 bytes ────────────────────────────────┤
+ *   ├ 288 tensor table: 72 bytes each: name u8[40] (UTF-8, zero-filled), kind u32, rank u32,     │
  *   │     dim0 u32, dim1 u32 (1 for rank 1), offset u64, bytes u64                              │
  *   ├ meta JSON (source, report), tokenizer.json, tokenizer_config.json: UTF-8, back to back     │
  *   └ zero fill to headerBytes ────────────────────────────────────────────────────────────────┘
@@ -34,7 +34,7 @@ import type { TensorKind, TensorSpec } from './tensors.js';
  * and requires every entry to be equal, so offsets and spans cannot overlap, leave gaps or wrap.
  */
 export const MAGIC = [0x89, 0x4d, 0x47, 0x54, 0x0d, 0x0a, 0x1a, 0x0a] as const;
-export const VERSION = 1;
+export const VERSION = 2;
 export const ENDIANNESS = 0x01020304;
 export const AT = {
   version: 8,
@@ -53,11 +53,11 @@ export const AT = {
 } as const;
 export const FIXED_BYTES = 128;
 const CONFIG_WORDS = 32;
-const CONFIG_BYTES = CONFIG_WORDS * 4 + 16;
+const CONFIG_BYTES = CONFIG_WORDS * 4 + 32;
 export const TABLE_AT = FIXED_BYTES + CONFIG_BYTES;
 export const ENTRY_BYTES = 72;
 export const NAME_BYTES = 40;
-export const TENSOR_KINDS: readonly TensorKind[] = ['f32', 'panel-i8', 'panel-i7'];
+export const TENSOR_KINDS: readonly TensorKind[] = ['f32', 'panel-i8', 'panel-i7', 'panel-i4'];
 /** The header's checksum with its own field read as zero. */
 export function headerHash(header: Uint8Array): bigint {
   const copy = header.slice();
@@ -67,6 +67,10 @@ export function headerHash(header: Uint8Array): bigint {
 
 const bool = (b: boolean): number => (b ? 1 : 0);
 const NO_TIERS = 0;
+/** RoPE scaling: none, one without and one with factors. */
+const NO_ROPE = 0;
+const ROPE = 1;
+const ROPE_FACTORS = 2;
 
 /** Config words in file order; the last ones are zero, reserved. Tier words are zero for derived shapes. */
 function configWords(c: ModelConfig): number[] {
@@ -100,6 +104,8 @@ function configWords(c: ModelConfig): number[] {
     t?.seqLenSafe ?? 0,
     bool(t?.enableKvCache ?? false),
     bool(t?.enableExternalWrites ?? false),
+    c.rope ? (c.rope.factors ? ROPE_FACTORS : ROPE) : NO_ROPE,
+    c.rope?.original ?? 0,
   ];
   while (words.length < CONFIG_WORDS) words.push(0);
   return words;
@@ -108,8 +114,8 @@ function configWords(c: ModelConfig): number[] {
 /** Writes the config record. */
 export function writeConfig(view: DataView, config: ModelConfig): void {
   configWords(config).forEach((word, i) => view.setUint32(FIXED_BYTES + 4 * i, word, true));
-  view.setFloat64(FIXED_BYTES + 4 * CONFIG_WORDS, config.normEps, true);
-  view.setFloat64(FIXED_BYTES + 4 * CONFIG_WORDS + 8, config.ropeBase, true);
+  const reals = [config.normEps, config.ropeBase, config.rope?.scale ?? 0, config.rope?.dynamic ?? 0];
+  reals.forEach((real, i) => view.setFloat64(FIXED_BYTES + 4 * CONFIG_WORDS + 8 * i, real, true));
 }
 
 /** Reads and validates the config record. */
@@ -161,12 +167,19 @@ export function readConfig(view: DataView): ModelConfig {
     enableExternalWrites: flag(),
   };
   if (hasTiers !== false) config.tiers = tiers;
+  const rope = word();
+  const original = word();
   for (; at < FIXED_BYTES + 4 * CONFIG_WORDS;) {
     const value = word();
     if (value !== 0) throw new MgtError('UnknownVersion', 'config.reserved', 0, value);
   }
-  config.normEps = view.getFloat64(at, true);
-  config.ropeBase = view.getFloat64(at + 8, true);
+  const [normEps, ropeBase, scale, dynamic] = [0, 8, 16, 24].map((i) => view.getFloat64(at + i, true));
+  config.normEps = normEps;
+  config.ropeBase = ropeBase;
+  if (rope > ROPE_FACTORS) throw new MgtError('UnknownVersion', 'config.rope', `at most ${ROPE_FACTORS}`, rope);
+  if (rope !== NO_ROPE) config.rope = { factors: rope === ROPE_FACTORS, scale, dynamic, original };
+  else if (original !== 0 || scale !== 0 || dynamic !== 0)
+    throw new MgtError('UnknownVersion', 'config.rope', 'zeros without a scaling', original || scale || dynamic);
   return validateConfig(config);
 }
 

@@ -148,6 +148,9 @@ function checkFloats(tensor: TensorSpec, span: Uint8Array): void {
   const values = floatsOf(span);
   for (let i = 0; i < count; i++) {
     if (!isFinite(values[i]!)) throw new MgtError('BadWeights', tensor.name, 'finite values', values[i]);
+    // Above one an angle could leave the range in which its sine is exact (docs/numbers.md).
+    if (tensor.name === 'rope.factors' && !(values[i]! > 0 && values[i]! <= 1))
+      throw new MgtError('BadWeights', tensor.name, 'factors above 0 and up to 1', values[i]);
   }
   for (let i = 4 * count; i < span.length; i++) expectZero(tensor, span[i]!);
 }

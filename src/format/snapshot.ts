@@ -5,18 +5,18 @@ import { MgtError, type ErrorCode } from '../errors.js';
 /**
  * A session as bytes, the same from every engine and build: what is stored, in logical order, not where it lay. Little-endian.
  *
- *   ┌   0 magic u8[8] 89 4D 47 53 0D 0A 1A 0A        8 version u32 = 1                            ┐
+ *   ┌   0 magic u8[8] 89 4D 47 53 0D 0A 1A 0A        8 version u32 = 2                            ┐
  *   │  12 flags u32: bit 0 last layers run, bit 1 holes, bit 2 a signature is cached              │
  *   │  16 model u8[32], SHA-256 of its payload      48 shape u64, checksum of what shapes a session │
  *   │  56 sinks u32    60 seed u32     64 generator u32   68 position u32   72 overwritten u32    │
  *   │  76 stored u32   80 outputs u32  84 reserved u32 = 0                  88 signature u64      │
- *   ├  96 positions u32[stored]                                                                   ┤
+ *   ├  96 positions u32[stored] · tokens u32[stored]                                              ┤
  *   │     output f32[outputs]                                                                     │
  *   │     each layer: k i8[stored][kvHeads][d] · v the same · kScales f32[stored][kvHeads] · vScales │
  *   └     checksum u64 of all before it                                                           ┘
  */
 const MAGIC = [0x89, 0x4d, 0x47, 0x53, 0x0d, 0x0a, 0x1a, 0x0a] as const;
-const VERSION = 1;
+const VERSION = 2;
 const HEAD_BYTES = 96;
 const WORDS_AT = 56;
 const SIGNATURE_AT = 88;
@@ -50,6 +50,8 @@ export interface SessionState {
   readonly overwritten: number;
   /** Position of each stored token: sinks first, then oldest to newest. */
   readonly positions: Uint32Array;
+  /** Its id. */
+  readonly tokens: Uint32Array;
   /** One per layer of a decoder. */
   readonly layers: readonly KvTokens[];
   /** The signature cache. */
@@ -88,7 +90,7 @@ function sizesOf({ config }: SessionModel): Sizes {
 
 /** Bytes of a snapshot, exact in f64. */
 function snapshotBytes({ layers, codes, scales }: Sizes, stored: number, outputs: number): number {
-  return HEAD_BYTES + 4 * stored + 4 * outputs + layers * stored * 2 * (codes + 4 * scales) + TAIL_BYTES;
+  return HEAD_BYTES + 8 * stored + 4 * outputs + layers * stored * 2 * (codes + 4 * scales) + TAIL_BYTES;
 }
 
 /** A fingerprint of what the payload's hash does not cover: two models may share weights and differ in arithmetic. */
@@ -122,8 +124,10 @@ export function encodeSnapshot(state: SessionState, model: SessionModel): Uint8A
     bytes.set(values, at);
     at += values.length;
   };
-  state.positions.forEach((position, i) => view.setUint32(at + 4 * i, position, true));
-  at += 4 * stored;
+  for (const list of [state.positions, state.tokens]) {
+    list.forEach((value, i) => view.setUint32(at + 4 * i, value, true));
+    at += 4 * stored;
+  }
   if (state.cached) floats(state.cached.output);
   for (const layer of state.layers) {
     codes(layer.k);
@@ -199,12 +203,21 @@ export function decodeSnapshot(bytes: Uint8Array, model: SessionModel): SessionS
     at += n;
     return values;
   };
-  const positions = Uint32Array.from({ length: stored }, (_, i) => view.getUint32(at + 4 * i, true));
+  const words = (): Uint32Array => {
+    const values = Uint32Array.from({ length: stored }, (_, i) => view.getUint32(at + 4 * i, true));
+    at += 4 * stored;
+    return values;
+  };
+  const positions = words();
   positions.forEach((p, i) => {
     if (p >= position || (i > 0 && p <= positions[i - 1]!))
       fail('BadFile', 'positions', `rising, below ${position}`, p);
   });
-  at += 4 * stored;
+  const tokens = words();
+  const { vocab } = model.config;
+  tokens.forEach((id) => {
+    if (id >= vocab) fail('BadFile', 'tokens', `below ${vocab}`, id);
+  });
   const output = signed ? floats(outputs) : undefined;
   if (output && !output.every((v) => Number.isFinite(v))) fail('BadFile', 'output', 'finite values', 'others');
   return {
@@ -216,6 +229,7 @@ export function decodeSnapshot(bytes: Uint8Array, model: SessionModel): SessionS
     position,
     overwritten,
     positions,
+    tokens,
     cached: output && { signature, output },
     layers: Array.from({ length: sizes.layers }, () => ({
       k: codes(),

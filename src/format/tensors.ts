@@ -96,6 +96,7 @@ export function planWeights(config: ModelConfig): WeightPlan {
 
   add('embeddings.token', 'panel-i8', vocab, hidden);
   if (config.positions === 'learned') add('embeddings.position', 'f32', config.context, hidden);
+  if (config.rope?.factors) add('rope.factors', 'f32', config.headDim / 2);
   if (config.normPlace === 'post') norm('embeddings.norm');
   for (let i = 0; i < layers; i++) {
     const p = `layers.${i}`;

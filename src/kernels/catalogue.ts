@@ -119,8 +119,13 @@ export type KernelExports = {
   silu(x: number, n: number): void;
   /** Rows of n elements in place: x f32[rows][n] → softmax. Writes x. */
   softmax(x: number, rows: number, n: number): void;
-  /** out f32[rows][d]: cos of d/2 frequencies, then sin. Row r is position first + r < 2²⁰. base is f64. Writes out. */
-  ropeTable(out: number, rows: number, d: number, base: number, first: number): void;
+  /**
+   * out f32[rows][d]: cos of d/2 frequencies, then sin, times scale. Row r is position first + r < 2²⁰. base, scale, ntk are f64; factors
+   * f32[d/2] in (0, 1] or 0 (none); ntk 1: the base as it is. Writes out.
+   */
+  ropeTable(
+    out: number, rows: number, d: number, base: number, first: number, factors: number, scale: number, ntk: number,
+  ): void; // prettier-ignore
   /** Rotates x f32[n][heads · d] in place by table rows positions u32[n]. Writes x. */
   rope(x: number, n: number, heads: number, d: number, table: number, positions: number): void;
   /**
@@ -139,6 +144,10 @@ export type KernelExports = {
   ): void;
   /** Slots slot0..slot0+n-1 become holes: their codes and scales, of all heads, become 0. Writes nothing else. */
   kvErase(n: number, kvHeads: number, d: number, slots: number, slot0: number, block: number): void;
+  /** Slots from..from+n-1 of one block, codes and scales, to slots to.. of another of the same shape. Writes target at those slots only. */
+  kvCopy(
+    n: number, kvHeads: number, d: number, slots: number, source: number, from: number, target: number, to: number,
+  ): void; // prettier-ignore
   /** memory.fill(ptr, 0, bytes). */
   kvFlush(ptr: number, bytes: number): void;
   /**

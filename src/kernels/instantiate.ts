@@ -24,25 +24,44 @@ const ARITY: Readonly<Record<keyof KernelExports, number>> = {
   relu: 2,
   silu: 2,
   softmax: 3,
-  ropeTable: 5,
+  ropeTable: 8,
   rope: 6,
   kvAppend: 8,
   kvErase: 6,
+  kvCopy: 8,
   kvFlush: 2,
   attention: 15,
   poolMean: 4,
   l2Normalize: 2,
 };
 
+/** Kernels that the relaxed build has of its own. */
+const RELAXED = ['gemmI7', 'gemvI7', 'gemmI4', 'gemvI4'] as const satisfies readonly (keyof KernelExports)[];
+
+/** A wasm file as bytes or compiled. */
+export type KernelSource = BufferSource | WebAssembly.Module;
+
 /**
  * The kernels of one build over `memory`, as raw exports (the loader's own wrappers cost ~16 ns a call).
+ * @param source all kernels in plain SIMD
+ * @param relaxed for the relaxed build: those that relaxed dot does otherwise, which take the others' place
  * @throws MgtError BadFile: not WebAssembly, or not a build of these kernels. UnsupportedMode: WebAssembly this engine
  *   cannot compile (no SIMD, or the relaxed build where relaxed SIMD is missing). OutOfMemory: no memory for the instance.
  */
 export function instantiateKernels(
-  source: BufferSource | WebAssembly.Module,
+  source: KernelSource,
   memory: WebAssembly.Memory,
+  relaxed?: KernelSource,
 ): KernelExports {
+  const plain = instantiate(source, memory, Object.keys(ARITY)) as KernelExports;
+  return relaxed === undefined ? plain : { ...plain, ...instantiate(relaxed, memory, RELAXED) };
+}
+
+function instantiate(
+  source: KernelSource,
+  memory: WebAssembly.Memory,
+  names: readonly string[],
+): Partial<KernelExports> {
   if (!(source instanceof WebAssembly.Module)) checkMagic(bytesOf(source));
   let exports: WebAssembly.Exports;
   try {
@@ -55,13 +74,14 @@ export function instantiateKernels(
       throw new MgtError('OutOfMemory', 'wasm', 'memory for the kernels', cause, { cause });
     throw new MgtError('UnsupportedMode', 'wasm', 'WebAssembly this engine can compile', cause, { cause });
   }
-  checkExports(exports);
-  return exports as KernelExports;
+  checkExports(exports, names);
+  return exports;
 }
 
-function checkExports(exports: WebAssembly.Exports): void {
-  for (const [name, parameters] of Object.entries(ARITY)) {
+function checkExports(exports: WebAssembly.Exports, names: readonly string[]): void {
+  for (const name of names) {
     const kernel = exports[name];
+    const parameters = ARITY[name as keyof KernelExports];
     if (typeof kernel !== 'function')
       throw new MgtError(
         'BadFile',
@@ -73,8 +93,7 @@ function checkExports(exports: WebAssembly.Exports): void {
       throw new MgtError('BadFile', `wasm.${name}`, `${parameters} parameters`, kernel.length);
   }
   for (const name of Object.keys(exports)) {
-    if (!Object.hasOwn(ARITY, name))
-      throw new MgtError('BadFile', `wasm.${name}`, 'no export of this name', 'an export');
+    if (!names.includes(name)) throw new MgtError('BadFile', `wasm.${name}`, 'no export of this name', 'an export');
   }
 }
 

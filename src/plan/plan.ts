@@ -26,11 +26,11 @@ export interface Region {
   readonly shape: readonly number[];
 }
 
-/** Addresses of the runtime buffers, by what they hold. Rows = tokens of one call, at most `context`. */
+/** Addresses of the runtime buffers, by what they hold. Rows = tokens of one block. */
 export interface BufferAddresses {
-  readonly tokens: number; // u32[rows]
-  readonly positions: number; // u32[rows]
-  readonly x: number; // f32[rows][hidden], the residual stream
+  readonly tokens: number; // u32[context]
+  readonly positions: number; // u32[context]
+  readonly x: number; // f32[context][hidden], the residual stream
   readonly h: number; // f32[rows][hidden], a norm's or a linear layer's output
   readonly q: number; // f32[rows][heads · headDim]
   readonly k: number; // f32[rows][kvHeads · headDim]
@@ -45,7 +45,7 @@ export interface BufferAddresses {
   readonly panel: number; // i16, two panels' codes widened, for GEMM
   readonly scratch: number; // attention scratch
   readonly rope: number; // f32[context][headDim], cos then sin
-  readonly out: number; // f32[vocab] or f32[hidden]
+  readonly out: number; // f32[headRows][vocab] or f32[hidden]
   readonly gatePacket: number; // u8[16]
   readonly spikePacket: number; // u8[72]
   readonly witness: number; // u8[64]
@@ -63,14 +63,23 @@ export const MAX_EXTRAS = 128;
 const spanCount = (config: ModelConfig, context: number): number =>
   config.causal ? Math.max(4, Math.floor(context / 4) + MAX_EXTRAS + 1) : 4;
 
+/** Rows of a decoder's block: enough for the GEMM to run at its best, few enough for the buffers to stay in cache. */
+const BLOCK_ROWS = 128;
+/** Rows of logits at a time, a tile of the GEMM: with a large vocabulary one row is 200 kB. */
+const HEAD_ROWS = 8;
+
+const blockRows = (config: ModelConfig, context: number): number =>
+  config.kind === 'encoder' ? context : Math.min(context, BLOCK_ROWS);
+
 /** A session's block, as offsets from its first byte. Everything a session keeps in the arena lies in it. */
 export interface SessionLayout {
   /** One KV block per layer (`kvBlockLayout`); none for an encoder, whose calls stand alone. */
   readonly kv: number;
   readonly layers: number;
   readonly layerBytes: number;
-  /** u32[slots]: position of the token in each slot. */
+  /** u32[slots]: position and id of the token in each slot. */
   readonly positions: number;
+  readonly tokens: number;
   /** KvLayerState[layers] */
   readonly state: number;
   /** f32[vocab] or f32[hidden]: the cached output of a signature. */
@@ -81,6 +90,10 @@ export interface SessionLayout {
 export interface Plan {
   /** Longest input in tokens. */
   readonly context: number;
+  /** Rows that go through a layer together: all of an encoder's, whose rows see each other; at most 128 of a decoder's. */
+  readonly block: number;
+  /** Rows that meet the output head together. */
+  readonly headRows: number;
   /** KV slots per layer: context rounded up to 8. */
   readonly slots: number;
   readonly session: SessionLayout;
@@ -118,14 +131,16 @@ export function planArena(config: ModelConfig, context: number, sessions = 1): P
   };
 
   const { hidden, heads, kvHeads, headDim, ffn } = config;
-  const rows = context;
+  const block = blockRows(config, context);
+  const rows = block;
+  const headRows = Math.min(block, HEAD_ROWS);
   const slots = roundUp(context, 8);
   const widest = Math.max(hidden, heads * headDim, ffn);
   const buffersAt = offset;
   const buffers = {
-    tokens: add('buffers.tokens', 'u32', rows),
-    positions: add('buffers.positions', 'u32', rows),
-    x: add('buffers.x', 'f32', rows, hidden),
+    tokens: add('buffers.tokens', 'u32', context),
+    positions: add('buffers.positions', 'u32', context),
+    x: add('buffers.x', 'f32', context, hidden),
     h: add('buffers.h', 'f32', rows, hidden),
     q: add('buffers.q', 'f32', rows, heads * headDim),
     k: add('buffers.k', 'f32', rows, kvHeads * headDim),
@@ -140,7 +155,8 @@ export function planArena(config: ModelConfig, context: number, sessions = 1): P
     panel: add('buffers.panel', 'u16', gemmScratchBytes(widest) / 2),
     scratch: add('buffers.scratch', 'u8', attentionScratchBytes(headDim, 2 * slots, MAX_EXTRAS)),
     rope: config.positions === 'rope' ? add('buffers.rope', 'f32', context, headDim) : 0,
-    out: add('buffers.out', 'f32', config.kind === 'decoder' ? config.vocab : hidden),
+    out:
+      config.kind === 'decoder' ? add('buffers.out', 'f32', headRows, config.vocab) : add('buffers.out', 'f32', hidden),
     gatePacket: add('packets.gate', 'u8', 16),
     spikePacket: add('packets.spike', 'u8', 72),
     witness: add('packets.witness', 'u8', 64),
@@ -153,6 +169,8 @@ export function planArena(config: ModelConfig, context: number, sessions = 1): P
   for (let i = 0; i < sessions; i++) add(`sessions.${i}`, 'u8', session.bytes);
   return {
     context,
+    block,
+    headRows,
     slots,
     session,
     sessionsAt,
@@ -183,6 +201,7 @@ function sessionLayout(config: ModelConfig, slots: number): SessionLayout {
     layers,
     layerBytes,
     positions: part(layers > 0 ? 4 * slots : 0),
+    tokens: part(layers > 0 ? 4 * slots : 0),
     state: part(layers * kvLayerStateBytes(slots)),
     output: part(4 * (config.kind === 'decoder' ? config.vocab : config.hidden)),
     bytes,

@@ -1,20 +1,45 @@
 import type { ByteSource } from '../arena/source.js';
+import type { ChatMessage } from '../generate/chat.js';
 
 export type BuildName = 'plain' | 'relaxed';
 
 /** Text to ids and back; injected, so that `/core` carries no tokenizer. */
 export interface Tokenizer {
-  /** Ids with special tokens, cut to `limit` with the closing specials kept. */
-  encode(text: string, limit: number): { tokens: number[]; truncated: boolean };
+  /** Ids, cut to `limit`; with the special tokens of its post-processor, which are kept, unless `specials` is false. */
+  encode(text: string, limit: number, specials?: boolean): { tokens: number[]; truncated: boolean };
   decode(ids: ArrayLike<number>): string;
+  /** Ids to text as they come. */
+  stream(): TokenStream;
+  /** What its config says of conversations. */
+  readonly chat: ChatTemplate;
+}
+
+export interface ChatTemplate {
+  /** Jinja. */
+  readonly template: string | undefined;
+  readonly bosToken: string | undefined;
+  readonly eosToken: string | undefined;
+}
+
+/** Whole characters only: the pieces joined are the text of all bytes. */
+export interface TokenStream {
+  push(id: number): string;
+  /** The end: what was left incomplete. */
+  flush(): string;
 }
 
 /** What differs between Node and browsers, and between `.` and `/core`. */
 export interface Platform {
   /** Opens a path (Node) or relative URL (browsers). */
   open(path: string, signal?: AbortSignal): Promise<ByteSource>;
-  /** The bytes of a committed build. */
+  /** The bytes of a committed build: all kernels, or those of its own that the relaxed one has. */
   wasm(build: BuildName): Promise<BufferSource>;
   /** Makes the tokenizer of a model file; absent in `/core`. */
   readonly tokenizer?: (json: string, config: string) => Tokenizer;
+  /** Renders a chat template; absent where no library for it can be counted on (browsers). */
+  readonly chat?: (
+    template: string,
+    messages: readonly ChatMessage[],
+    tokens: Pick<ChatTemplate, 'bosToken' | 'eosToken'>,
+  ) => Promise<string>;
 }

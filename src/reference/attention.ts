@@ -39,6 +39,14 @@ export function kvErase(kv: KvRows, n: number, slot0: number): void {
   for (const scales of [kv.kScales, kv.vScales]) scales.fill(0, first, past);
 }
 
+/** Slots from..from+n−1 of one take the place of slots to.. of the other. */
+export function kvCopy(n: number, source: KvRows, from: number, target: KvRows, to: number): void {
+  const { heads, d } = source;
+  const [first, past, at] = [from * heads, (from + n) * heads, to * heads];
+  for (const codes of ['k', 'v'] as const) target[codes].set(source[codes].subarray(first * d, past * d), at * d);
+  for (const scales of ['kScales', 'vScales'] as const) target[scales].set(source[scales].subarray(first, past), at);
+}
+
 /** A copy of slots from..to−1. */
 export function sliceKv(kv: KvRows, from: number, to: number): KvRows {
   const { heads, d } = kv;

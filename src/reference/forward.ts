@@ -1,4 +1,4 @@
-import type { Activation } from '../config.js';
+import type { Activation, ModelConfig } from '../config.js';
 import { MgtError } from '../errors.js';
 import { concatKv, kvRows, maskedAttention, type KvRows } from './attention.js';
 import * as ops from './ops.js';
@@ -23,10 +23,14 @@ export interface ReferenceCall {
   /** What is to be kept of the tokens in layers that do not run; nothing is kept where left out. */
   readonly fill?: 'propagate' | 'hole' | undefined;
   readonly pooling?: 'mean' | 'cls' | undefined;
+  /** Logits of every token instead of the last one's. */
+  readonly all?: boolean | undefined;
+  /** Tokens the model is loaded for, which dynamic NTK goes by; the model's own where left out. */
+  readonly context?: number | undefined;
 }
 
 export interface ReferenceResult {
-  /** Encoder: the embedding f32[hidden]. Decoder: logits of the last token f32[vocab]. */
+  /** Encoder: the embedding f32[hidden]. Decoder: logits of the last token f32[vocab], or of all f32[n][vocab]. */
   readonly values: Float32Array;
   /** With `fill`: K and V of the tokens, by layer. */
   readonly kept: readonly KvRows[];
@@ -71,7 +75,7 @@ export function referenceForward(model: ReferenceModel, payload: Uint8Array, cal
     return ops.quantize(x, x.length / inputs, inputs, smooth);
   };
   const linear = (x: ops.Codes, panels: Panels): Float32Array => {
-    count(`${x.rows === 1 ? 'gemv' : 'gemm'}${panels.kind === 'panel-i7' ? 'I7' : 'I8'}`);
+    count(`${x.rows === 1 ? 'gemv' : 'gemm'}${panels.kind.slice('panel-'.length).toUpperCase()}`);
     return ops.gemmI8(x, panels);
   };
   const add = (x: Float32Array, y: Float32Array): Float32Array => {
@@ -90,7 +94,7 @@ export function referenceForward(model: ReferenceModel, payload: Uint8Array, cal
   }
   if (!pre) x = norm(x, 'embeddings.norm');
 
-  const turns = config.positions === 'rope' ? angles(positions, d, config.ropeBase) : undefined;
+  const turns = config.positions === 'rope' ? angles(config, positions, call.context ?? config.context, w) : undefined;
   const rowOf = Array.from(positions.keys());
   const kept: KvRows[] = [];
 
@@ -119,9 +123,7 @@ export function referenceForward(model: ReferenceModel, payload: Uint8Array, cal
     const keys = past ? concatKv([past[layer]!, kv]) : kv;
     const keyCount = keys.kScales.length / kvHeads;
     const all = { keyFirst: 0, keyCount, queryFirst: keyCount - n, causal: config.causal, window, extras };
-    const context = seen
-      ? maskedAttention(q, heads, keys, seen, window, extras)
-      : ops.attention(q, heads, keys, all);
+    const context = seen ? maskedAttention(q, heads, keys, seen, window, extras) : ops.attention(q, heads, keys, all);
     count('attention');
     x = add(x, linear(quantize(context, heads * d), w.panels(`${p}.attention.output`)));
     if (!pre) x = norm(x, `${p}.attention.norm`);
@@ -143,7 +145,7 @@ export function referenceForward(model: ReferenceModel, payload: Uint8Array, cal
 
   if (pre) x = norm(x, 'final.norm');
   if (config.kind === 'decoder') {
-    const last = quantize(x.subarray((n - 1) * hidden), hidden);
+    const last = quantize(call.all ? x : x.subarray((n - 1) * hidden), hidden);
     return finite(linear(last, config.tiedHead ? table : w.panels('head')), kernelCalls, kept);
   }
   const pooled = pooling === 'cls' ? x.slice(0, hidden) : ops.poolMean(x, hidden);
@@ -156,9 +158,17 @@ export function referenceForward(model: ReferenceModel, payload: Uint8Array, cal
 }
 
 /** Angles of each row's position. */
-function angles(positions: readonly number[], d: number, base: number): Float32Array {
+function angles(
+  { headDim: d, ropeBase, rope }: ModelConfig,
+  positions: readonly number[],
+  context: number,
+  w: Weights,
+): Float32Array {
+  const { scale = 1, dynamic = 0, original = 0 } = rope ?? {};
+  const ntk = dynamic > 0 && context > original ? (dynamic * context) / original - (dynamic - 1) : 1;
+  const turns = { factors: w.find('rope.factors'), scale, ntk };
   const rows = new Float32Array(positions.length * d);
-  positions.forEach((position, row) => rows.set(ops.ropeTable(1, d, base, position), row * d));
+  positions.forEach((position, row) => rows.set(ops.ropeTable(1, d, ropeBase, position, turns), row * d));
   return rows;
 }
 

@@ -13,4 +13,4 @@ export { linear as gemmI8, linear as gemvI8, linear as gemmI7, linear as gemvI7,
 export { add, addRows, l2Normalize, layerNorm, mul, poolMean, rmsNorm } from './rows.js';
 export { gelu, geluTanh, relu, silu } from './activation.js';
 export { rope, ropeTable } from './rope.js';
-export { attention, kvAppend, kvErase, kvFlush, softmax } from './attention.js';
+export { attention, kvAppend, kvCopy, kvErase, kvFlush, softmax } from './attention.js';

@@ -2,20 +2,33 @@ import { f } from './math.js';
 
 /** Rotary positions. Logarithm, exponential, sine and cosine are built of f64 + − × ÷: the same bits on every engine. */
 
+/** What departs from position · base^(−2i/d): factors of the inverse frequencies [d/2], of cos and sin, and of the base (dynamic NTK). */
+export interface RopeTurns {
+  readonly factors?: ArrayLike<number> | undefined;
+  readonly scale?: number;
+  readonly ntk?: number;
+}
+
 /**
  * f32[rows][d]: row r holds cos then sin of p · base^(−2i/d), i < d/2, of position p = first + r. base ≥ 1, d even.
  * Positions below 2²⁰.
  */
-export function ropeTable(rows: number, d: number, base: number, first: number): Float32Array {
+export function ropeTable(
+  rows: number,
+  d: number,
+  base: number,
+  first: number,
+  { factors, scale = 1, ntk = 1 }: RopeTurns = {},
+): Float32Array {
   const half = d / 2;
-  const lnBase = ln64(base);
+  const lnBase = ln64(base) + (ntk === 1 ? 0 : ln64(ntk) * (d / (d - 2)));
   const out = new Float32Array(rows * d);
   for (let i = 0; i < half; i++) {
-    const inverse = exp64(-(((2 * i) / d) * lnBase));
+    const inverse = exp64(-(((2 * i) / d) * lnBase)) * (factors?.[i] ?? 1);
     for (let r = 0; r < rows; r++) {
       const [sin, cos] = sinCos64((first + r) * inverse);
-      out[r * d + i] = cos;
-      out[r * d + half + i] = sin;
+      out[r * d + i] = cos * scale;
+      out[r * d + half + i] = sin * scale;
     }
   }
   return out;

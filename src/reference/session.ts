@@ -28,7 +28,7 @@ export function emptySession(
     kvRows(0, config.kvHeads, config.headDim),
   );
   const start = { generator: options.seed, position: 0, overwritten: 0, cached: undefined };
-  return { ...options, ...start, positions: new Uint32Array(0), layers };
+  return { ...options, ...start, positions: new Uint32Array(0), tokens: new Uint32Array(0), layers };
 }
 
 /** The session after a flush: no tokens; signature cache and generator stay. */
@@ -41,14 +41,14 @@ export const flushed = (config: ModelConfig, state: SessionState): SessionState 
 /**
  * The session after a call it keeps.
  * @param capacity tokens its ring holds
- * @param consumed tokens given, of which `positions` were computed
+ * @param consumed tokens given, of which those of `positions` were computed
  */
 export function extended(
   config: ModelConfig,
   state: SessionState,
   capacity: number,
   consumed: number,
-  positions: Uint32Array,
+  { tokens, positions }: { readonly tokens: Uint32Array; readonly positions: Uint32Array },
   kept: readonly KvRows[],
 ): SessionState {
   const stored = state.positions.length + positions.length;
@@ -57,15 +57,18 @@ export function extended(
   const first = Math.min(state.sinks, stored);
   const cut = <T>(whole: T, slice: (whole: T, from: number, to: number) => T, join: (a: T, b: T) => T): T =>
     over === 0 ? whole : join(slice(whole, 0, first), slice(whole, first + over, stored));
+  const list = (before: Uint32Array, more: Uint32Array): Uint32Array =>
+    cut(
+      Uint32Array.of(...before, ...more),
+      (whole, from, to) => whole.slice(from, to),
+      (a, b) => Uint32Array.of(...a, ...b),
+    );
   return {
     ...state,
     position: state.position + consumed,
     overwritten: state.overwritten + over,
-    positions: cut(
-      Uint32Array.of(...state.positions, ...positions),
-      (whole, from, to) => whole.slice(from, to),
-      (a, b) => Uint32Array.of(...a, ...b),
-    ),
+    positions: list(state.positions, positions),
+    tokens: list(state.tokens, tokens),
     layers: pastOf(config, state).map((past, i) =>
       cut(concatKv([past, kept[i]!]), sliceKv, (a, b) => concatKv([a, b])),
     ),

@@ -1,5 +1,8 @@
 import { checkInteger } from '../check.js';
 import { MgtError } from '../errors.js';
+import { TokenBytes } from '../generate/bytes.js';
+import { Detokenizer } from '../generate/detokenize.js';
+import type { ChatTemplate } from '../platform/platform.js';
 import { parseObject, parseTokenizer } from './kinds.js';
 import type { LibraryTokenizer } from './library.js';
 import { openTokenizer, readable } from './open.js';
@@ -26,6 +29,9 @@ export class TextTokenizer {
   readonly #opening: readonly number[];
   readonly #closing: readonly number[];
   readonly #cutPoint: RegExp | undefined;
+  readonly #file: ReturnType<typeof parseTokenizer>['file'];
+  readonly #config: Readonly<Record<string, unknown>>;
+  #bytes: TokenBytes | undefined;
 
   /**
    * @param json text of tokenizer.json
@@ -35,7 +41,8 @@ export class TextTokenizer {
    */
   constructor(json: string, config: string) {
     const { file, vocabulary } = parseTokenizer(json);
-    if (config.trim() !== '') parseObject('tokenizer_config.json', config);
+    this.#file = file;
+    this.#config = config.trim() === '' ? {} : parseObject('tokenizer_config.json', config);
     this.#cutPoint = cutPoints(file);
     this.#library = readable(() => openTokenizer(file, vocabulary, this.#cutPoint !== undefined));
     const { opening, closing } = readable(() => specialIds(this.#library, file));
@@ -49,12 +56,14 @@ export class TextTokenizer {
    * @param text any string, empty and blank ones included
    * @param limit most ids wanted, special tokens included; a longer text loses its last content, never the closing
    * special tokens
+   * @param special false: without the post-processor's special tokens; those written in the text count all the same
    * @throws MgtError `BadInput`: not a string, or a limit below the number of special tokens; `UnsupportedMode`: unknown
    * text in a tokenizer without an unknown token
    */
-  encode(text: string, limit: number): Encoded {
+  encode(text: string, limit: number, special = true): Encoded {
     if (typeof text !== 'string') throw new MgtError('BadInput', 'text', 'a string', text);
-    const specials = this.#opening.length + this.#closing.length;
+    const [opening, closing] = special ? [this.#opening, this.#closing] : [[], []];
+    const specials = opening.length + closing.length;
     const room = checkInteger('limit', limit, specials, Number.MAX_SAFE_INTEGER) - specials;
     const content: number[] = [];
     for (const slice of slices(text, this.#cutPoint)) {
@@ -63,7 +72,7 @@ export class TextTokenizer {
     }
     const truncated = content.length > room;
     if (truncated) content.length = room;
-    return { tokens: [...this.#opening, ...content, ...this.#closing], truncated };
+    return { tokens: [...opening, ...content, ...closing], truncated };
   }
 
   /**
@@ -79,6 +88,30 @@ export class TextTokenizer {
     }
     if (known.length === 0) return '';
     return this.#library.decode(known, { skip_special_tokens: true, clean_up_tokenization_spaces: false });
+  }
+
+  /** Ids to text as they come: what continues a text. @throws MgtError `UnsupportedMode`: a decoder whose bytes are not known */
+  stream(): Detokenizer {
+    const { decoder = null, added_tokens: added = [] } = this.#file;
+    this.#bytes ??= new TokenBytes({ tokens: this.#library.model.vocab, added, decoder });
+    return new Detokenizer(this.#bytes);
+  }
+
+  /** What tokenizer_config.json says of conversations. */
+  get chat(): ChatTemplate {
+    const { chat_template: template, bos_token: bos, eos_token: eos } = this.#config;
+    const text = (token: unknown): string | undefined =>
+      typeof token === 'string' ? token : (token as { content?: string } | undefined)?.content;
+    return {
+      template: typeof template === 'string' ? template : undefined,
+      bosToken: text(bos),
+      eosToken: text(eos),
+    };
+  }
+
+  /** Token of an id as the vocabulary writes it. */
+  piece(id: number): string | undefined {
+    return this.#library.id_to_token(id);
   }
 
   /** Ids of one stretch of text, without the post-processor's special tokens. */

@@ -68,6 +68,7 @@ export const MODELS = [
   { name: 'encoder-int7', config: { ...encoder, quant: 'int7', activation: 'gelu_tanh', pooling: 'cls' }, seed: 4 },
   { name: 'decoder-int8', config: { ...decoder, activation: 'relu', tiedHead: false }, seed: 5 },
   { name: 'decoder-int7', config: { ...decoder, quant: 'int7' }, seed: 6 },
+  { name: 'decoder-int4', config: { ...decoder, quant: 'int4', tiedHead: false }, seed: 7 },
 ];
 
 /** Options of the session every engine runs. */

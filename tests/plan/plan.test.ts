@@ -35,12 +35,15 @@ describe('arena plan', () => {
     expect(region('buffers.tokens')).toEqual([0, 128, 'u32', [32]]);
     expect(region('buffers.positions')).toEqual([128, 128, 'u32', [32]]);
     expect(region('buffers.x')).toEqual([256, 16384, 'f32', [32, 128]]);
-    // K and V 4 heads × 32 slots × 32 codes, their scales 4 × 32 f32; positions u32[32]; two KvLayerStates; f32[256].
+    // K and V 4 heads × 32 slots × 32 codes, their scales 4 × 32 f32; positions and ids u32[32]; two KvLayerStates; f32[256].
     const layerBytes = 2 * 4096 + 2 * 512;
-    const session = { kv: 0, layers: 2, layerBytes, positions: 18432, state: 18560, output: 18624, bytes: 19648 };
-    expect(plan.session).toEqual(session);
-    expect(region('sessions.0')).toEqual([plan.memory.buffers, 19648, 'u8', [19648]]);
-    expect(plan.memory.kv).toBe(19648);
+    const after = { positions: 18432, tokens: 18560, state: 18688, output: 18752, bytes: 19776 };
+    expect(plan.session).toEqual({ kv: 0, layers: 2, layerBytes, ...after });
+    expect(region('sessions.0')).toEqual([plan.memory.buffers, 19776, 'u8', [19776]]);
+    expect(region('buffers.out')).toEqual([expect.any(Number), 8 * 1024, 'f32', [8, 256]]);
+    expect([plan.block, plan.headRows]).toEqual([32, 8]);
+    expect(planArena({ ...presetModel('micro'), context: 1000 }, 1000).block).toBe(128);
+    expect(plan.memory.kv).toBe(19776);
   });
 
   test('AR2: a plan holds every tensor of a model whose width is no multiple of 64', () => {

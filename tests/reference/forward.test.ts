@@ -13,6 +13,8 @@ function distance(a: ArrayLike<number>, b: readonly number[]): number {
 }
 /** Quantisation moves these models by 0.004 to 0.041 (measured); a wrong structure moves them by more than twice the limit. */
 const LIMIT = 0.06;
+/** Four bits lose more: 0.05 to 0.2. */
+const LIMIT4 = 0.3;
 
 function setUp(config: ModelConfig) {
   const weights = randomWeights(config, 11);
@@ -35,7 +37,7 @@ describe('the forward pass is the float64 transformer but for quantisation', () 
       const { values } = referenceForward(model, payload, { tokens, layers, window });
       const expected = floatForward(config, floats, { tokens, positions: count(n), layers, window });
       expect(values).toHaveLength(expected.length);
-      expect(distance(values, expected)).toBeLessThan(LIMIT);
+      expect(distance(values, expected)).toBeLessThan(config.quant === 'int4' ? LIMIT4 : LIMIT);
     }
   });
 
@@ -45,6 +47,14 @@ describe('the forward pass is the float64 transformer but for quantisation', () 
     ['causality of a decoder', decoder, { causal: false }, { layers: 2 }],
     ['RoPE', decoder, { positions: 'none' }, {}],
     ['the RoPE base', decoder, { ropeBase: 100 }, {}],
+    ['the scale of RoPE', models['turned decoder']!, { rope: { ...models['turned decoder']!.rope!, scale: 1 } }, {}],
+    [
+      'the factors of RoPE',
+      models['turned decoder']!,
+      { rope: { ...models['turned decoder']!.rope!, factors: false } },
+      {},
+    ],
+    ['dynamic NTK', models['dynamic NTK decoder']!, { rope: undefined as never }, {}],
     ['the activation', decoder, { activation: 'relu' }, {}],
     ['the kind of norm', decoder, { norm: 'layernorm' }, {}],
     ['the window', decoder, {}, { window: 3 }],

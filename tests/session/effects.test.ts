@@ -53,10 +53,12 @@ describe.each(NAMES)('%s', (name) => {
   /** The session after a call that keeps tokens of these positions, against the state before it. */
   function expectKept(before: SessionState, positions: number[], consumed: number): SessionState {
     const after = stateOf(bytes, session);
-    const { position, positions: all, layers, ...rest } = after;
-    const { position: was, positions: old, layers: oldLayers, ...same } = before;
+    const { position, positions: all, tokens, layers, ...rest } = after;
+    const { position: was, positions: old, tokens: oldTokens, layers: oldLayers, ...same } = before;
     expect(position).toBe(decoder ? was + consumed : 0);
     expect(Array.from(all)).toEqual([...old, ...(decoder ? positions : [])]);
+    expect(Array.from(tokens.subarray(0, oldTokens.length))).toEqual([...oldTokens]);
+    expect(tokens).toHaveLength(all.length);
     expect({ ...rest, cached: undefined }).toEqual({ ...same, cached: undefined });
     expect(layers).toHaveLength(decoder ? config.layers : 0);
     layers.forEach((layer, i) => {

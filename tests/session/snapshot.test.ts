@@ -152,11 +152,12 @@ describe('what is no snapshot of this model', () => {
     ['position below what is stored', 68, 1, 'BadFile', 'position'],
     ['an unknown flag', 12, 12, 'UnknownVersion', 'flags'],
     ['a reserved word', 84, 1, 'UnknownVersion', 'reserved'],
-    ['another version', 8, 2, 'UnknownVersion', 'version'],
+    ['another version', 8, 3, 'UnknownVersion', 'version'],
     ['a flag that takes the cached output away', 12, 0, 'BadFile', 'outputs'],
     ['positions that do not rise', 96, 1, 'BadFile', 'positions'],
     ['a position that is not yet', 100, 2, 'BadFile', 'positions'],
-    ['an output that is no number', 104, 0x7fc00000, 'BadFile', 'output'],
+    ['a token that is none', 104, 2 ** 31, 'BadFile', 'tokens'],
+    ['an output that is no number', 112, 0x7fc00000, 'BadFile', 'output'],
   ] as const)('%s, under a right checksum', (_what, at, value, code, field) => {
     expect(refused(u32(at, value))).toMatchObject({ code, field: `session.${field}` });
     unharmed();

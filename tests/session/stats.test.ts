@@ -134,8 +134,9 @@ describe.each(['micro', 'baseline', 'odd decoder', 'windowed decoder', 'gpt-like
       const runs = writes ? runsOf(kept, kept + rows, C, sinks) : 0;
       const scratch = !writes || stored + rows > C;
       const kv = stats.kernelCalls;
-      expect(without(kv, 'kvAppend', 'kvErase')).toEqual(kernelCalls(config, counted));
-      expect(kv.kvAppend).toBe((scratch ? shape.layers : 0) + (shape.layers + counted.filled) * runs);
+      expect(without(kv, 'kvAppend', 'kvCopy', 'kvErase')).toEqual(kernelCalls(config, counted));
+      expect(kv.kvAppend).toBe(shape.layers * (scratch ? 1 : runs) + counted.filled * runs);
+      expect(kv.kvCopy ?? 0).toBe(scratch ? shape.layers * runs : 0);
       expect(kv.kvErase ?? 0).toBe(kvFill === 'hole' ? skipped * runs : 0);
       kept = decision === 'FlushKv' ? 0 : kept + (writes ? rows : 0);
       expect(stats.relaxedDot).toBe(0);

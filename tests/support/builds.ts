@@ -4,7 +4,6 @@ import { relaxedDotIsExact } from '../../src/kernels/probe.js';
 import { GuardArena } from './arena.js';
 
 export type BuildName = 'plain' | 'relaxed';
-const FILES: Record<BuildName, string> = { plain: 'mgt.wasm', relaxed: 'mgt.relaxed.wasm' };
 
 /** The committed builds this engine runs; relaxed only where its dot gives the exact integers (Node 22 and later). */
 export const BUILDS: readonly BuildName[] = relaxedDotIsExact() ? ['plain', 'relaxed'] : ['plain'];
@@ -12,6 +11,8 @@ export const BUILDS: readonly BuildName[] = relaxedDotIsExact() ? ['plain', 'rel
 /** A build over a fresh memory with guarded regions. */
 export function guardArena(build: BuildName): GuardArena {
   const memory = new WebAssembly.Memory({ initial: 2 });
-  const bytes = readFileSync(new URL(`../../build/${FILES[build]}`, import.meta.url));
-  return new GuardArena(instantiateKernels(bytes, memory), memory);
+  const bytes = (file: string): Uint8Array<ArrayBuffer> =>
+    Uint8Array.from(readFileSync(new URL(`../../build/${file}`, import.meta.url)));
+  const relaxed = build === 'relaxed' ? bytes('mgt.relaxed.wasm') : undefined;
+  return new GuardArena(instantiateKernels(bytes('mgt.wasm'), memory, relaxed), memory);
 }

@@ -93,14 +93,20 @@ export function floatForward(config: ModelConfig, weights: FloatWeights, call: F
       return row.map((v, i) => ((v - mean) / Math.sqrt(power + config.normEps)) * weight[i]! + (bias ? bias[i]! : 0));
     });
   };
-  /** Complex numbers a + ib turned by pos · base^(−2i/d). */
+  const factors = config.rope?.factors ? vector('rope.factors') : undefined;
+  const { dynamic = 0, original = 0 } = config.rope ?? {};
+  const longer = dynamic > 0 && config.context > original;
+  const stretch = longer ? (dynamic * config.context) / original - (dynamic - 1) : 1;
+  const base = config.ropeBase * stretch ** (d / (d - 2));
+  /** Complex numbers a + ib turned by pos · base^(−2i/d), as a scaling changes it. */
   const turn = (x: readonly Row[]): Row[] =>
     x.map((row, r) =>
       row.map((value, column) => {
         const i = column % d;
-        const angle = positions[r]! * config.ropeBase ** ((-2 * (i % (d / 2))) / d);
+        const pair = i % (d / 2);
+        const angle = positions[r]! * base ** ((-2 * pair) / d) * (factors ? factors[pair]! : 1);
         const partner = i < d / 2 ? -row[column + d / 2]! : row[column - d / 2]!;
-        return value * Math.cos(angle) + partner * Math.sin(angle);
+        return (value * Math.cos(angle) + partner * Math.sin(angle)) * (config.rope?.scale ?? 1);
       }),
     );
   const sees = (i: number, j: number): boolean => Math.abs(i - j) < call.window && (!config.causal || j <= i);

@@ -70,6 +70,13 @@ export const models: Readonly<Record<string, ModelConfig>> = {
     gatedFfn: false,
     kvHeads: 6,
   },
+  // Angles by factors and a scale, as YaRN has them; heads wider together than the hidden state.
+  'turned decoder': { ...oddDecoder, headDim: 14, rope: { factors: true, scale: 1.25, dynamic: 0, original: 0 } },
+  'dynamic NTK decoder': { ...oddDecoder, rope: { factors: false, scale: 1, dynamic: 8, original: 16 } },
+  'int4 decoder': { ...oddDecoder, quant: 'int4', smoothed: false },
+  'int4 gpt': { ...oddDecoder, quant: 'int4', tiedHead: false, hidden: 72, headDim: 12, ffn: 96, gatedFfn: false },
+  // More rows than go through a layer together.
+  'long decoder': { ...oddDecoder, hidden: 24, heads: 2, kvHeads: 1, headDim: 12, ffn: 30, context: 290, vocab: 40 },
   'windowed decoder': {
     ...oddDecoder,
     tiers: {

@@ -15,6 +15,7 @@ function tensorValues(rng: Rng, { name, kind, shape }: TensorSpec): TensorValues
   if (name.endsWith('.smooth')) return { values: rng.normals(rows).map((v) => 2 ** (v / 4)) };
   if (name.endsWith('norm.weight')) return { values: rng.normals(rows, 0.2).map((v) => 1 + v) };
   if (name.endsWith('norm.bias')) return { values: rng.normals(rows, 0.2) };
+  if (name === 'rope.factors') return { values: Float32Array.from({ length: rows }, () => rng.int(1, 64) / 64) };
   if (name === 'embeddings.token') return { values: rng.normals(rows * cols) };
   if (kind === 'f32') return { values: rng.normals(rows * cols, 0.7) };
   const gain = /query|key|output$/.test(name) ? 1.6 : 1;

@@ -1,5 +1,5 @@
 import { attentionScratchBytes, kvBlockLayout } from '../../../src/kernels/catalogue.js';
-import { kvRows } from '../../../src/reference/attention.js';
+import { kvRows, type KvRows } from '../../../src/reference/attention.js';
 import * as reference from '../../../src/reference/ops.js';
 import { drawKeys, layOut, spanWords, type KeyShape } from '../spans.js';
 import type { GuardArena } from '../arena.js';
@@ -170,6 +170,29 @@ const attention = sweep(attentionShapes, (arena: GuardArena, shape, rng) => {
   };
 });
 
+const kvCopy = sweep(
+  cross({ n: [1, 2, 9], heads: [1, 3], d: [1, 4, 10, 33, 64], from: [0, 5], to: [0, 3, 6] }),
+  (arena, { n, heads, d, from, to }, rng) => {
+    const slots = 16;
+    const whole = [{ slot: 0, key: 0, count: slots }];
+    const filled = (): KvRows => {
+      const kv = kvRows(slots, heads, d);
+      reference.kvAppend(kv, values(rng, slots * heads * d), values(rng, slots * heads * d), 0);
+      return kv;
+    };
+    const [source, target] = [filled(), filled()];
+    const at = { source: arena.input(layOut(source, slots, whole)), target: arena.inOut(layOut(target, slots, whole)) };
+    return {
+      call: (kernels) => kernels.kvCopy(n, heads, d, slots, at.source, from, at.target, to),
+      check: () => {
+        reference.kvCopy(n, source, from, target, to);
+        const block = layOut(target, slots, whole);
+        return difference('block', arena.i8(at.target, block.length), block);
+      },
+    };
+  },
+);
+
 const kvFlush = sweep(cross({ bytes: [0, 1, 8, 63, 64, 65, 1000] }), (arena, { bytes }) => {
   const at = arena.output(bytes);
   return {
@@ -178,18 +201,44 @@ const kvFlush = sweep(cross({ bytes: [0, 1, 8, 63, 64, 65, 1000] }), (arena, { b
   };
 });
 
-const ropeTable = sweep(
+interface RopeTableShape {
+  readonly rows: number;
+  readonly d: number;
+  readonly base: number;
+  readonly first: number;
+  readonly factors?: number;
+  readonly scale?: number;
+  readonly ntk?: number;
+}
+
+const ropeTable = sweep<RopeTableShape>(
   [
     ...cross({ rows: [1, 2, 3, 17], d: [2, 4, 6, 8, 10, 16, 32, 64, 128], base: [10000], first: [0] }),
     ...cross({ rows: [300], d: [8, 26], base: [1, 2, 500, 10000, 100000, 500000, 1e12], first: [0] }),
     ...cross({ rows: [1, 5], d: [6, 64], base: [10000, 500000], first: [1, 299, 4096, 2 ** 20 - 5] }),
     { rows: 4096, d: 4, base: 10000, first: 0 },
+    ...cross({
+      rows: [9],
+      d: [4, 10, 64],
+      base: [10000],
+      first: [0, 5000],
+      factors: [1],
+      scale: [1, 1.2079],
+      ntk: [1, 3.5],
+    }),
+    ...cross({ rows: [3], d: [20], base: [500000], first: [7], factors: [0, 1], scale: [0.5], ntk: [1, 1.0625] }),
   ],
-  (arena, { rows, d, base, first }) => {
+  (arena, shape, rng) => {
+    const { rows, d, base, first, factors: scaled = 0, scale = 1, ntk = 1 } = shape;
     const at = arena.output(rows * d * 4);
+    const factors = Float32Array.from({ length: d / 2 }, () => rng.int(1, 64) / 64);
+    const factorsAt = scaled ? arena.input(factors) : 0;
     return {
-      call: (kernels) => kernels.ropeTable(at, rows, d, base, first),
-      check: () => difference('table', arena.f32(at, rows * d), reference.ropeTable(rows, d, base, first)),
+      call: (kernels) => kernels.ropeTable(at, rows, d, base, first, factorsAt, scale, ntk),
+      check: () => {
+        const turns = { factors: scaled ? factors : undefined, scale, ntk };
+        return difference('table', arena.f32(at, rows * d), reference.ropeTable(rows, d, base, first, turns));
+      },
     };
   },
 );
@@ -223,4 +272,4 @@ const rope = sweep<RopeShape>(
   },
 );
 
-export const attentionSweeps = { kvAppend, kvErase, kvFlush, attention, ropeTable, rope };
+export const attentionSweeps = { kvAppend, kvCopy, kvErase, kvFlush, attention, ropeTable, rope };

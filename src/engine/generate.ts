@@ -1,0 +1,211 @@
+import { checkInteger, checkKeys, checkSignal } from '../check.js';
+import { MgtError } from '../errors.js';
+import type { ChatMessage } from '../generate/chat.js';
+import { commonPrefix } from '../generate/prefix.js';
+import { Sampler, SAMPLE_KEYS, type SampleOptions } from '../generate/sample.js';
+import { StopStrings, type FinishReason } from '../generate/stop.js';
+import type { GatePacket } from '../packets/gate.js';
+import type { SpikePacketInput } from '../packets/spike.js';
+import type { Witness } from '../packets/witness.js';
+import type { TokenStream } from '../platform/platform.js';
+import type { InferInput } from './call.js';
+import type { Loaded } from './loaded.js';
+import { inSteps, yieldToHost } from './patience.js';
+import type { InferResult } from './run.js';
+
+/** Packets of one step. */
+export interface StepPackets {
+  readonly gate?: Partial<GatePacket> | undefined;
+  readonly spikes?: Partial<SpikePacketInput> | undefined;
+}
+
+/** Exactly one of `prompt`, `messages` and `tokens` says what the text begins with, all of it: what the session holds of it already is kept. */
+export interface GenerateOptions extends SampleOptions {
+  readonly prompt?: string | undefined;
+  /** A conversation for the model's own chat template. */
+  readonly messages?: readonly ChatMessage[] | undefined;
+  readonly tokens?: ArrayLike<number> | undefined;
+  /** At most so many tokens (default: until the end token, a stop string or the context). */
+  readonly maxTokens?: number | undefined;
+  /** Texts that end it; they are not part of it. */
+  readonly stop?: string | readonly string[] | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Gate packet of every step, or of each: step 0 is the prompt, step n the n-th token after it. */
+  readonly gate?: StepPackets['gate'] | ((step: number) => StepPackets);
+  readonly spikes?: StepPackets['spikes'];
+  /** Go on past the context: the ring forgets the oldest tokens but the sinks (default false). */
+  readonly ring?: boolean | undefined;
+}
+
+export interface GeneratedToken {
+  readonly token: number;
+  /** Text that became certain with it: whole characters, nothing of a stop string. Empty without a tokenizer. */
+  readonly text: string;
+  /** Of the step whose logits it was chosen from. */
+  readonly witness: Witness;
+  /** Layers that step ran. */
+  readonly layers: number;
+}
+
+const KEYS = ['prompt', 'messages', 'tokens', 'maxTokens', 'stop', 'signal', 'gate', 'spikes', 'ring', ...SAMPLE_KEYS];
+
+/** What of a session generation needs. */
+export interface GenerationHost {
+  readonly loaded: Loaded;
+  /** Ids of the stored tokens where none is missing before, between or after them; else none. */
+  held(): Uint32Array;
+  position(): number;
+  /** Keeps the first n positions; everything goes where that cannot be. */
+  rewind(n: number): void;
+  steps(input: InferInput): Generator<void, InferResult>;
+  random(): number;
+  /** Until it is released no other call may use the session. */
+  claim(): () => void;
+}
+
+/**
+ * Tokens as they are chosen: `for await (const { token, text } of session.generate(…))`. What is known at the end stands in the
+ * properties. Leaving the loop early is fine; the session then holds what has been computed.
+ */
+export class Generation implements AsyncIterable<GeneratedToken> {
+  /** Ids the text begins with; known from the first token on. */
+  promptTokens: readonly number[] = [];
+  /** Chosen ids, the end token not among them. */
+  readonly tokens: number[] = [];
+  /** `stop`: end token or stop string; `length`: maxTokens; `context`: no room. */
+  finishReason: FinishReason | undefined;
+  /** Tokens that were computed before the first choice (what the session held is none), and after. */
+  readonly stats = { prefillTokens: 0, decodeTokens: 0 };
+  readonly #iterator: AsyncGenerator<GeneratedToken, void>;
+
+  /** Not for callers: use `session.generate`. @throws MgtError `BadInput` naming the option; the session is unchanged */
+  constructor(host: GenerationHost, options: GenerateOptions) {
+    this.#iterator = this.#run(host, new Request(host.loaded, options));
+  }
+
+  [Symbol.asyncIterator](): AsyncGenerator<GeneratedToken, void> {
+    return this.#iterator;
+  }
+
+  async *#run(host: GenerationHost, request: Request): AsyncGenerator<GeneratedToken, void> {
+    const { loaded } = host;
+    const { signal } = request.options;
+    checkSignal(signal, 'generate');
+    const { context } = loaded.runtime.plan;
+    const release = host.claim();
+    try {
+      const ids = await promptIds(host, request.options, context);
+      this.promptTokens = ids.slice();
+      // The last token is always computed: its logits choose the first one.
+      host.rewind(Math.min(commonPrefix(host.held(), ids), ids.length - 1));
+      const rest = ids.slice(host.position());
+      const step = (input: InferInput): Promise<InferResult> =>
+        inSteps(loaded, signal, 'generate', () => host.steps(input));
+      let result = await step({ tokens: rest, ...request.packets(0), out: request.logits });
+      this.stats.prefillTokens = rest.length;
+
+      const text = loaded.hasText ? loaded.tokenizer().stream() : undefined;
+      const writer = new Writer(text, request.stops);
+      let waiting: GeneratedToken | undefined;
+      const history = ids;
+      for (;;) {
+        const token = request.sampler.pick(request.logits, history, () => host.random());
+        if (loaded.endTokens.includes(token)) this.finishReason = 'stop';
+        else {
+          this.tokens.push(token);
+          history.push(token);
+          if (waiting) yield waiting;
+          const { witness, stats } = result;
+          waiting = { token, text: writer.push(token), witness, layers: stats.layersExecuted };
+          if (writer.stopped) this.finishReason = 'stop';
+          else if (this.tokens.length >= request.maxTokens) this.finishReason = 'length';
+          else if (!request.ring && history.length > context) this.finishReason = 'context';
+        }
+        if (this.finishReason) break;
+        await yieldToHost();
+        checkSignal(signal, 'generate');
+        result = await step({ tokens: [token], ...request.packets(this.tokens.length), out: request.logits });
+        this.stats.decodeTokens++;
+      }
+      if (waiting) yield { ...waiting, text: waiting.text + writer.flush() };
+    } finally {
+      release();
+    }
+  }
+}
+
+/** Options, checked. */
+class Request {
+  readonly options: GenerateOptions;
+  readonly sampler: Sampler;
+  readonly stops: StopStrings;
+  readonly maxTokens: number;
+  readonly ring: boolean;
+  readonly logits: Float32Array;
+
+  constructor({ runtime }: Loaded, options: GenerateOptions) {
+    const { config } = runtime;
+    if (config.kind !== 'decoder') throw new MgtError('UnsupportedMode', 'generate', 'a decoder', 'an encoder');
+    const o = checkKeys('options', options, KEYS) as GenerateOptions;
+    const given = (['prompt', 'messages', 'tokens'] as const).filter((key) => o[key] !== undefined);
+    if (given.length !== 1)
+      throw new MgtError('BadInput', 'prompt', 'one of prompt, messages, tokens', given.join(', '));
+    this.options = o;
+    this.sampler = new Sampler(config.vocab, o);
+    this.stops = new StopStrings(o.stop);
+    this.maxTokens = checkInteger('maxTokens', o.maxTokens ?? Number.MAX_SAFE_INTEGER, 1, Number.MAX_SAFE_INTEGER);
+    if (o.ring !== undefined && typeof o.ring !== 'boolean')
+      throw new MgtError('BadInput', 'ring', 'true or false', o.ring);
+    this.ring = o.ring ?? false;
+    if (this.ring && config.positions === 'learned')
+      throw new MgtError('UnsupportedMode', 'ring', 'positions that go on', 'learned ones');
+    this.logits = new Float32Array(config.vocab);
+  }
+
+  packets(step: number): StepPackets {
+    const { gate, spikes } = this.options;
+    if (typeof gate === 'function') return checkKeys('gate', gate(step), ['gate', 'spikes']);
+    return { gate, spikes };
+  }
+}
+
+/** @throws MgtError `BadInput`: an empty prompt, or one longer than the context */
+async function promptIds(host: GenerationHost, o: GenerateOptions, context: number): Promise<number[]> {
+  const encoded = async (): Promise<number[]> => {
+    const tokenizer = host.loaded.tokenizer();
+    const most = Number.MAX_SAFE_INTEGER;
+    if (o.prompt !== undefined) {
+      if (typeof o.prompt !== 'string') throw new MgtError('BadInput', 'prompt', 'a string', o.prompt);
+      return tokenizer.encode(o.prompt, most).tokens;
+    }
+    return tokenizer.encode(await host.loaded.chatPrompt(o.messages!), most, false).tokens;
+  };
+  const ids = o.tokens === undefined ? await encoded() : Array.from(o.tokens);
+  const field = o.tokens === undefined ? 'prompt' : 'tokens';
+  if (ids.length === 0) throw new MgtError('BadInput', field, 'at least one token', 'none');
+  if (ids.length > context) throw new MgtError('BadInput', field, `at most ${context} tokens`, ids.length);
+  return ids;
+}
+
+/** Tokens to text that is certain. */
+class Writer {
+  readonly #text: TokenStream | undefined;
+  readonly #stops: StopStrings;
+
+  constructor(text: TokenStream | undefined, stops: StopStrings) {
+    this.#text = text;
+    this.#stops = stops;
+  }
+
+  get stopped(): boolean {
+    return this.#stops.hit !== undefined;
+  }
+
+  push(token: number): string {
+    return this.#text ? this.#stops.push(this.#text.push(token)) : '';
+  }
+
+  flush(): string {
+    return this.#text ? this.#stops.push(this.#text.flush()) + this.#stops.flush() : '';
+  }
+}

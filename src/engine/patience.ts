@@ -1,0 +1,49 @@
+import { checkSignal } from '../check.js';
+import { alive, type Loaded } from './loaded.js';
+
+/** Lets timers, input and abort signals in. */
+export function yieldToHost(): Promise<void> {
+  return new Promise((resolve) => {
+    if (typeof setImmediate === 'function') setImmediate(resolve);
+    else {
+      const { port1, port2 } = new MessageChannel();
+      port1.onmessage = () => {
+        port1.close();
+        resolve();
+      };
+      port2.postMessage(0);
+    }
+  });
+}
+
+/**
+ * Runs steps with a look up between any two. The buffers of a pass are the model's: where another call has used them meanwhile, the
+ * steps begin again, which gives the same bits. Only one such run is under way at a time, so that none waits for ever.
+ * @param begin makes the steps; nothing but buffers has changed before the last one
+ * @throws MgtError `Aborted`, `Disposed`, or what the steps throw
+ */
+export async function inSteps<T>(
+  loaded: Loaded,
+  signal: AbortSignal | undefined,
+  field: string,
+  begin: () => Generator<void, T>,
+): Promise<T> {
+  const release = await loaded.turn();
+  try {
+    for (;;) {
+      checkSignal(signal, field);
+      const { runtime } = alive(loaded);
+      const steps = begin();
+      let step = steps.next();
+      for (const pass = runtime.pass; !step.done && runtime.pass === pass; step = steps.next()) {
+        await yieldToHost();
+        checkSignal(signal, field);
+        alive(loaded);
+        if (runtime.pass !== pass) break;
+      }
+      if (step.done) return step.value;
+    }
+  } finally {
+    release();
+  }
+}
