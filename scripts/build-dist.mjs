@@ -119,6 +119,40 @@ async function bundle(from, to) {
   });
 }
 
+/**
+ * Chunks by short names instead of hashes, which do not compress and stand in every import: over 1 kB of the tarball. A
+ * version of the package is one set of files, so nothing needs to tell two chunks of a name apart.
+ */
+function nameChunks(folder) {
+  const chunks = readdirSync(join(folder, 'chunks')).sort();
+  const names = new Map(chunks.map((name, i) => [name, `${name.replace(/-\w+\.js$/, '')}${i.toString(36)}.js`]));
+  const short = (text) =>
+    text.replace(/[\w-]+-[A-Z0-9]{8}\.js/g, (name) => names.get(name)?.replace('chunk', '') ?? name);
+  for (const file of readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) =>
+    name.endsWith('.js'),
+  )) {
+    const text = short(readFileSync(join(folder, file), 'utf8'));
+    rmSync(join(folder, file));
+    writeFileSync(join(folder, short(file)), text);
+  }
+}
+
+/** A last squeeze of each file, about 2 kB of the tarball; names that are kept are those of more than two letters. */
+async function squeeze(folder) {
+  const { minify } = await import('terser');
+  const options = {
+    module: true,
+    ecma: 2022,
+    compress: { passes: 3, keep_fnames: true, keep_classnames: true },
+    mangle: { keep_fnames: /^.{3,}$/, keep_classnames: /./ },
+    format: { shebang: true },
+  };
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.js'));
+  for (const file of files.map((name) => join(folder, name))) {
+    writeFileSync(file, (await minify(readFileSync(file, 'utf8'), options)).code);
+  }
+}
+
 async function build() {
   const started = Date.now();
   const fresh = join(root, `dist.${process.pid}`);
@@ -133,6 +167,8 @@ async function build() {
     const args = [require.resolve('typescript/bin/tsc'), '-p', 'tsconfig.build.json', '--outDir', compiled];
     execFileSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
     await bundle(compiled, fresh);
+    nameChunks(fresh);
+    await squeeze(fresh);
     rollTypes(compiled, fresh, [...new Set(published('types')), 'exports.d.ts']);
     chmodSync(join(fresh, manifest.bin.mgt.slice('dist/'.length)), 0o755);
     // Stamped with the time the compiler started: an edit made while it ran still counts as newer.

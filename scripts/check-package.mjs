@@ -156,7 +156,7 @@ try {
   const wasm = packed.files.filter((file) => file.path.endsWith('.wasm'));
   for (const { path, size } of wasm) if (size > MAX_WASM) problems.push(`${path}: ${size} bytes, at most ${MAX_WASM}`);
   for (const path of paths) if (FORBIDDEN.test(path)) problems.push(`${path} must not be published`);
-  const wanted = [...namedFiles(manifest), 'README.md', 'LICENSE', 'CHANGELOG.md'];
+  const wanted = [...namedFiles(manifest), 'README.md', 'LICENSE'];
   for (const path of [...wanted, 'build/mgt.wasm', 'build/mgt.relaxed.wasm']) {
     if (!paths.includes(path)) problems.push(`${path} is missing from the tarball`);
   }

@@ -13,12 +13,12 @@ const isProtected = ({ modifiers }) => modifiers?.some(({ kind }) => kind === ts
 
 /**
  * Class members that only the package's own code may use: their types would drag in the engine's insides. Of a
- * constructor documented as not for callers, or protected, stays that there is one.
+ * constructor that is protected or documented as not for callers stays that there is one.
  */
 const isInternal = (member) =>
   (ts.isPropertyDeclaration(member) && member.name.getText() === 'platform') ||
-  (ts.isConstructorDeclaration(member) &&
-    (isProtected(member) || member.jsDoc?.some(({ comment }) => String(comment).startsWith('Not for callers'))));
+  (ts.isConstructorDeclaration(member) && isProtected(member)) ||
+  member.jsDoc?.some(({ comment }) => String(comment).startsWith('Not for callers'));
 
 /** Replaces `[start, end, text]` spans of a text. */
 function splice(text, spans) {
@@ -122,6 +122,12 @@ const homesOf = (symbol, folder) =>
     .map((declaration) => (ts.isVariableDeclaration(declaration) ? declaration.parent.parent : declaration))
     .filter((statement) => statement.parent && ts.isSourceFile(statement.parent));
 
+/** Classes, functions and options keep their comments; what other records hold has names that say it, and docs/gate.md. */
+const shown = (statement, comment, space) =>
+  ts.isInterfaceDeclaration(statement) && !/Options$/.test(statement.name.text)
+    ? ''
+    : `${firstSentence(comment.trim())}${space}`;
+
 /** A comment's first sentence, on one line: what an editor shows at a glance. The rest is in the source and the docs. */
 function firstSentence(comment) {
   const [plain] = comment
@@ -195,10 +201,12 @@ export function rollTypes(folder, out, fronts) {
     const bare = ts.createSourceFile('bare.d.ts', textOf(checker, nameOf, statement), ts.ScriptTarget.ES2022);
     return printer.printFile(bare).trimEnd();
   };
+  const comments = (statement) =>
+    print(statement).replace(/\/\*\*.*?\*\/(\s*)/gs, (comment, space) => shown(statement, comment, space));
   const text = [...reached]
-    .map(print)
+    .map(comments)
     .join('\n')
-    .replace(/\/\*\*.*?\*\//gs, firstSentence);
+    .replace(/^(?: {4})+/gm, (space) => ' '.repeat(space.length / 4));
   const rolled = join(folder, `${ROLLED}.d.ts`);
 
   const fronted = frontSources.map((source) => {

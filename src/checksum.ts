@@ -39,3 +39,6 @@ function absorb(h: Int32Array, blocks: DataView): void {
     }
   }
 }
+
+/** Bytes as lower-case hex. */
+export const hexOf = (bytes: Uint8Array): string => Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join('');

@@ -1,5 +1,4 @@
 import { MincutGatedTransformer as Engine } from './engine/model.js';
-import { chatPrompt } from './generate/chat.js';
 import type { Platform } from './platform/platform.js';
 import { nodePlatform } from './platform/node.js';
 import { TextTokenizer } from './text/tokenizer.js';
@@ -11,6 +10,5 @@ export class MincutGatedTransformer extends Engine {
   static override readonly platform: Platform = {
     ...nodePlatform,
     tokenizer: (json, config) => new TextTokenizer(json, config),
-    chat: chatPrompt,
   };
 }

@@ -28,15 +28,15 @@ const TABLE: Record<string, { value: string[]; type?: string[] }> = {
   reference: { value: [...LEAVES, 'format'] },
   log: { value: [...LEAVES, 'format', 'packets', 'gate'], type: ['engine'] },
   generate: { value: [...LEAVES, '@huggingface/jinja'], type: ['text'] },
-  text: { value: [...LEAVES, 'generate', '@huggingface/tokenizers'], type: ['platform'] },
+  text: { value: [...LEAVES, '@huggingface/tokenizers'], type: ['platform', 'generate'] },
   convert: {
     value: [...LEAVES, 'format', 'text', 'engine', 'reference', 'platform', 'core.node', 'node:', '@huggingface/gguf'],
   },
-  exports: { value: ['errors', 'gate', 'packets'], type: ['config', 'engine', 'generate'] },
+  exports: { value: ['errors', 'gate', 'packets'], type: ['config', 'engine'] },
   core: { value: ['exports', 'engine', 'platform'] },
   'core.node': { value: ['exports', 'engine', 'platform'] },
   index: { value: ['exports', 'engine', 'platform', 'text'] },
-  'index.node': { value: ['exports', 'engine', 'platform', 'text', 'generate'] },
+  'index.node': { value: ['exports', 'engine', 'platform', 'text'] },
   cli: {
     value: [
       ...LEAVES,

@@ -1,15 +1,18 @@
 import { checkInteger, checkKeys, checkSignal } from '../check.js';
 import { MgtError } from '../errors.js';
-import type { ChatMessage } from '../generate/chat.js';
+import { TokenBytes } from '../generate/bytes.js';
+import { chatPrompt, type ChatMessage } from '../generate/chat.js';
+import { Detokenizer } from '../generate/detokenize.js';
 import { commonPrefix } from '../generate/prefix.js';
 import { Sampler, SAMPLE_KEYS, type SampleOptions } from '../generate/sample.js';
 import { StopStrings, type FinishReason } from '../generate/stop.js';
 import type { GatePacket } from '../packets/gate.js';
 import type { SpikePacketInput } from '../packets/spike.js';
 import type { Witness } from '../packets/witness.js';
-import type { TokenStream } from '../platform/platform.js';
 import type { InferInput } from './call.js';
+import type { GenerationHost } from './generation-host.js';
 import type { Loaded } from './loaded.js';
+import type { Session } from './session.js';
 import { inSteps, yieldToHost } from './patience.js';
 import type { InferResult } from './run.js';
 
@@ -49,22 +52,8 @@ export interface GeneratedToken {
 
 const KEYS = ['prompt', 'messages', 'tokens', 'maxTokens', 'stop', 'signal', 'gate', 'spikes', 'ring', ...SAMPLE_KEYS];
 
-/** What of a session generation needs. */
-export interface GenerationHost {
-  readonly loaded: Loaded;
-  /** Ids of the stored tokens where none is missing before, between or after them; else none. */
-  held(): Uint32Array;
-  position(): number;
-  /** Keeps the first n positions; everything goes where that cannot be. */
-  rewind(n: number): void;
-  steps(input: InferInput): Generator<void, InferResult>;
-  random(): number;
-  /** Until it is released no other call may use the session. */
-  claim(): () => void;
-}
-
 /**
- * Tokens as they are chosen: `for await (const { token, text } of session.generate(…))`. What is known at the end stands in the
+ * Tokens as they are chosen: `for await (const { token, text } of generate(session, …))`. What is known at the end stands in the
  * properties. Leaving the loop early is fine; the session then holds what has been computed.
  */
 export class Generation implements AsyncIterable<GeneratedToken> {
@@ -78,7 +67,7 @@ export class Generation implements AsyncIterable<GeneratedToken> {
   readonly stats = { prefillTokens: 0, decodeTokens: 0 };
   readonly #iterator: AsyncGenerator<GeneratedToken, void>;
 
-  /** Not for callers: use `session.generate`. @throws MgtError `BadInput` naming the option; the session is unchanged */
+  /** Not for callers: use `generate`. @throws MgtError `BadInput` naming the option; the session is unchanged */
   constructor(host: GenerationHost, options: GenerateOptions) {
     this.#iterator = this.#run(host, new Request(host.loaded, options));
   }
@@ -104,7 +93,7 @@ export class Generation implements AsyncIterable<GeneratedToken> {
       let result = await step({ tokens: rest, ...request.packets(0), out: request.logits });
       this.stats.prefillTokens = rest.length;
 
-      const text = loaded.hasText ? loaded.tokenizer().stream() : undefined;
+      const text = loaded.hasText ? new Detokenizer(new TokenBytes(loaded.tokenizer().parts)) : undefined;
       const writer = new Writer(text, request.stops);
       let waiting: GeneratedToken | undefined;
       const history = ids;
@@ -133,6 +122,14 @@ export class Generation implements AsyncIterable<GeneratedToken> {
     }
   }
 }
+
+/**
+ * Text or tokens as they are chosen, one step of the session each. What the session holds of the prompt's beginning is not computed
+ * again; what it holds beyond it is forgotten. Nothing runs before the first token is asked for.
+ * @throws MgtError `BadInput` naming the option, `UnsupportedMode`, `Disposed`; the tokens' loop throws `Aborted` and what `infer` throws
+ */
+export const generate = (session: Session, options: GenerateOptions): Generation =>
+  new Generation(session.generationHost(), options);
 
 /** Options, checked. */
 class Request {
@@ -178,7 +175,10 @@ async function promptIds(host: GenerationHost, o: GenerateOptions, context: numb
       if (typeof o.prompt !== 'string') throw new MgtError('BadInput', 'prompt', 'a string', o.prompt);
       return tokenizer.encode(o.prompt, most).tokens;
     }
-    return tokenizer.encode(await host.loaded.chatPrompt(o.messages!), most, false).tokens;
+    const { template, ...tokens } = tokenizer.chat;
+    if (template === undefined)
+      throw new MgtError('UnsupportedMode', 'messages', 'a model with a chat template', 'one without');
+    return tokenizer.encode(await chatPrompt(template, o.messages!, tokens), most, false).tokens;
   };
   const ids = o.tokens === undefined ? await encoded() : Array.from(o.tokens);
   const field = o.tokens === undefined ? 'prompt' : 'tokens';
@@ -189,10 +189,10 @@ async function promptIds(host: GenerationHost, o: GenerateOptions, context: numb
 
 /** Tokens to text that is certain. */
 class Writer {
-  readonly #text: TokenStream | undefined;
+  readonly #text: Detokenizer | undefined;
   readonly #stops: StopStrings;
 
-  constructor(text: TokenStream | undefined, stops: StopStrings) {
+  constructor(text: Detokenizer | undefined, stops: StopStrings) {
     this.#text = text;
     this.#stops = stops;
   }

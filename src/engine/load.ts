@@ -1,6 +1,7 @@
 import { Arena } from '../arena/arena.js';
 import { bytesSource, readFully, responseSource, streamSource, type ByteSource } from '../arena/source.js';
 import { checkKeys, checkSignal } from '../check.js';
+import { hexOf } from '../checksum.js';
 import type { ModelConfig } from '../config.js';
 import { MgtError } from '../errors.js';
 import { FIXED_BYTES } from '../format/header.js';
@@ -173,6 +174,3 @@ async function verifyPayload(file: ModelFile, payload: Uint8Array, { onProgress 
   }
   onProgress?.({ phase: 'verify', loaded: payload.length, total: payload.length });
 }
-
-/** Bytes as lower-case hex. */
-export const hexOf = (bytes: Uint8Array): string => Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join('');

@@ -1,12 +1,12 @@
+import { hexOf } from '../checksum.js';
 import type { TierShapes } from '../config.js';
 import { MgtError } from '../errors.js';
 import type { ModelFile } from '../format/file.js';
 import type { SessionModel } from '../format/snapshot.js';
 import type { CallRules } from './call.js';
 import { POLICY_NAMES } from '../gate/policy.js';
-import type { ChatMessage } from '../generate/chat.js';
 import type { Platform, Tokenizer } from '../platform/platform.js';
-import { hexOf } from './load.js';
+
 import type { RunOptions } from './options.js';
 import type { Recorder, Settings } from './record.js';
 import type { Runtime } from './runtime.js';
@@ -66,16 +66,6 @@ export class Loaded {
       throw new MgtError('UnsupportedMode', 'tokenizer', expected, "'/core', which takes tokens only");
     }
     return (this.#tokenizer ??= this.#platform.tokenizer(blob.json, blob.config));
-  }
-
-  /** The prompt of a conversation, by the model's chat template. @throws MgtError `UnsupportedMode`, `BadInput`, `MissingDependency` */
-  async chatPrompt(messages: readonly ChatMessage[]): Promise<string> {
-    const { template, ...tokens } = this.tokenizer().chat;
-    if (template === undefined)
-      throw new MgtError('UnsupportedMode', 'messages', 'a model with a chat template', 'one without');
-    if (!this.#platform.chat)
-      throw new MgtError('UnsupportedMode', 'messages', 'Node, where chat templates are rendered', 'the browser entry');
-    return this.#platform.chat(template, messages, tokens);
   }
 
   /** Waits until no other run in steps is under way; resolves to its own end. */

@@ -1,5 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { checkInteger, checkKeys, checkOneOf, checkSignal } from '../check.js';
+import { hexOf } from '../checksum.js';
 import { overrideTiers, POOLINGS, type ModelConfig, type TierShapes } from '../config.js';
 import { MgtError } from '../errors.js';
 import type { ModelFile } from '../format/file.js';
@@ -12,7 +13,7 @@ import type { BuildName, Platform } from '../platform/platform.js';
 import { NO_PAST, prepareCall, type InferInput } from './call.js';
 import { embedTexts, type EmbedOptions } from './embed.js';
 import { finish } from './forward.js';
-import { hexOf, loadRuntime, type ModelSource, type WasmOption } from './load.js';
+import { loadRuntime, type ModelSource, type WasmOption } from './load.js';
 import { alive, Loaded } from './loaded.js';
 import { checkLog, runOptions, sessionOptions, type KvFill, type LayerOrder, type SessionOptions } from './options.js';
 import type { Progress } from './progress.js';

@@ -7,7 +7,7 @@ import { Random } from '../random.js';
 import { NO_PAST, prepareCall, type Call, type InferInput, type Past } from './call.js';
 import { commitUnder, type Commit } from './commit.js';
 import { finish } from './forward.js';
-import { Generation, type GenerateOptions } from './generate.js';
+import type { GenerationHost } from './generation-host.js';
 import { alive, type Loaded } from './loaded.js';
 import type { RunOptions } from './options.js';
 import { recordOf, type Recorder } from './record.js';
@@ -117,23 +117,17 @@ export class Session {
     return result;
   }
 
-  /**
-   * Text or tokens as they are chosen, one step of the session each. What the session holds of the prompt's beginning is not computed
-   * again; what it holds beyond it is forgotten. Nothing runs before the first token is asked for.
-   * @throws MgtError `BadInput` naming the option, `UnsupportedMode`, `Disposed`; the tokens' loop throws `Aborted` and what `infer` throws
-   */
-  generate(options: GenerateOptions): Generation {
-    const loaded = this.#idle();
-    const host = {
-      loaded,
+  /** Not for callers: what `generate` needs of a session. */
+  generationHost(): GenerationHost {
+    return {
+      loaded: this.#idle(),
       held: () => this.#held(),
       position: () => this.#position,
-      rewind: (n: number) => this.#rewind(n),
-      steps: (input: InferInput) => this.#steps(input),
+      rewind: (n) => this.#rewind(n),
+      steps: (input) => this.#steps(input),
       random: () => this.#random.uniform(),
       claim: () => this.#claim(),
     };
-    return new Generation(host, options);
   }
 
   /** A second session in the same state; from here on each goes its own way. @throws MgtError `OutOfMemory`, `Disposed` */

@@ -1,4 +1,4 @@
-import { checksum64 } from '../checksum.js';
+import { checksum64, hexOf } from '../checksum.js';
 import type { ModelConfig } from '../config.js';
 import { MgtError, type ErrorCode } from '../errors.js';
 
@@ -159,7 +159,7 @@ export function decodeSnapshot(bytes: Uint8Array, model: SessionModel): SessionS
   const [sinks, seed, generator, position, overwritten, stored, outputs] = [0, 1, 2, 3, 4, 5, 6].map(word) as Words;
   const sizes = sizesOf(model);
   const sha256 = bytes.subarray(16, 48);
-  if (sha256.some((byte, i) => byte !== model.sha256[i])) fail('BadFile', 'model', hex(model.sha256), hex(sha256));
+  if (sha256.some((byte, i) => byte !== model.sha256[i])) fail('BadFile', 'model', hexOf(model.sha256), hexOf(sha256));
   const shape = view.getBigUint64(48, true);
   if (shape !== shapeOf(model)) {
     fail('BadFile', 'shape', `a session of this configuration with a context of ${model.context}`, 'one of another');
@@ -239,5 +239,3 @@ export function decodeSnapshot(bytes: Uint8Array, model: SessionModel): SessionS
     })),
   };
 }
-
-const hex = (bytes: Uint8Array): string => Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join('');

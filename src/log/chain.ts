@@ -1,9 +1,10 @@
+import { hexOf } from '../checksum.js';
 import { MgtError, show, type ErrorCode } from '../errors.js';
 import { sha256 } from '../format/write.js';
 import { viewOf } from '../format/header.js';
 import { LITTLE_ENDIAN } from '../packets/fields.js';
 import { fromBinary, fromJson, toBinary, toJson, type Entry, type StateEntry } from './entry.js';
-import { concat, hexOf } from './fields.js';
+import { concat } from './fields.js';
 
 /** The two forms of a log file, one chain: hash = SHA-256(hash before ‖ the entry's bytes), all zero before the first. */
 export type LogFormat = 'json' | 'binary';

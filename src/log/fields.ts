@@ -1,3 +1,4 @@
+import { hexOf } from '../checksum.js';
 import { checkInteger, checkKeys, checkOneOf } from '../check.js';
 import type { Settings } from '../engine/record.js';
 import { MgtError } from '../errors.js';
@@ -52,8 +53,6 @@ export function concat(parts: readonly Uint8Array[]): Uint8Array {
   }
   return all;
 }
-
-export const hexOf = (bytes: Uint8Array): string => Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join('');
 
 /** A record of fixed size, as src/packets writes and reads them. */
 export const fixed = <T>(

@@ -1,10 +1,10 @@
+import { hexOf } from '../checksum.js';
 import { checkInteger } from '../check.js';
 import type { RecordedCall, Recorder } from '../engine/record.js';
 import { MgtError } from '../errors.js';
 import { sha256 } from '../format/write.js';
 import { decodeBody, link, readLog, writeLog, type Link, type LogFormat } from './chain.js';
 import type { Entry } from './entry.js';
-import { hexOf } from './fields.js';
 
 /**
  * An append-only, hash-chained log of calls (docs/log.md). Give it to sessions as their recorder; `bytes()` is the file.

@@ -1,3 +1,4 @@
+import { hexOf } from '../checksum.js';
 import type { Settings } from '../engine/record.js';
 import { MgtError } from '../errors.js';
 import { sha256 } from '../format/write.js';
@@ -6,7 +7,6 @@ import type { SpikePacket } from '../packets/spike.js';
 import { witnessBytes, type Witness } from '../packets/witness.js';
 import { placeOf, readLog, relocated } from './chain.js';
 import type { CallEntry, StateEntry } from './entry.js';
-import { hexOf } from './fields.js';
 import { floatBytes } from './log.js';
 
 /** What a log needs of an engine to run its calls again. */

@@ -1,5 +1,5 @@
 import type { ByteSource } from '../arena/source.js';
-import type { ChatMessage } from '../generate/chat.js';
+import type { TokenParts } from '../generate/bytes.js';
 
 export type BuildName = 'plain' | 'relaxed';
 
@@ -8,8 +8,8 @@ export interface Tokenizer {
   /** Ids, cut to `limit`; with the special tokens of its post-processor, which are kept, unless `specials` is false. */
   encode(text: string, limit: number, specials?: boolean): { tokens: number[]; truncated: boolean };
   decode(ids: ArrayLike<number>): string;
-  /** Ids to text as they come. */
-  stream(): TokenStream;
+  /** What says which bytes each token stands for. */
+  readonly parts: TokenParts;
   /** What its config says of conversations. */
   readonly chat: ChatTemplate;
 }
@@ -21,13 +21,6 @@ export interface ChatTemplate {
   readonly eosToken: string | undefined;
 }
 
-/** Whole characters only: the pieces joined are the text of all bytes. */
-export interface TokenStream {
-  push(id: number): string;
-  /** The end: what was left incomplete. */
-  flush(): string;
-}
-
 /** What differs between Node and browsers, and between `.` and `/core`. */
 export interface Platform {
   /** Opens a path (Node) or relative URL (browsers). */
@@ -36,10 +29,4 @@ export interface Platform {
   wasm(build: BuildName): Promise<BufferSource>;
   /** Makes the tokenizer of a model file; absent in `/core`. */
   readonly tokenizer?: (json: string, config: string) => Tokenizer;
-  /** Renders a chat template; absent where no library for it can be counted on (browsers). */
-  readonly chat?: (
-    template: string,
-    messages: readonly ChatMessage[],
-    tokens: Pick<ChatTemplate, 'bosToken' | 'eosToken'>,
-  ) => Promise<string>;
 }

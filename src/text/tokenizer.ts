@@ -1,7 +1,6 @@
 import { checkInteger } from '../check.js';
 import { MgtError } from '../errors.js';
-import { TokenBytes } from '../generate/bytes.js';
-import { Detokenizer } from '../generate/detokenize.js';
+import type { TokenParts } from '../generate/bytes.js';
 import type { ChatTemplate } from '../platform/platform.js';
 import { parseObject, parseTokenizer } from './kinds.js';
 import type { LibraryTokenizer } from './library.js';
@@ -31,7 +30,6 @@ export class TextTokenizer {
   readonly #cutPoint: RegExp | undefined;
   readonly #file: ReturnType<typeof parseTokenizer>['file'];
   readonly #config: Readonly<Record<string, unknown>>;
-  #bytes: TokenBytes | undefined;
 
   /**
    * @param json text of tokenizer.json
@@ -90,11 +88,10 @@ export class TextTokenizer {
     return this.#library.decode(known, { skip_special_tokens: true, clean_up_tokenization_spaces: false });
   }
 
-  /** Ids to text as they come: what continues a text. @throws MgtError `UnsupportedMode`: a decoder whose bytes are not known */
-  stream(): Detokenizer {
-    const { decoder = null, added_tokens: added = [] } = this.#file;
-    this.#bytes ??= new TokenBytes({ tokens: this.#library.model.vocab, added, decoder });
-    return new Detokenizer(this.#bytes);
+  /** What says which bytes each token stands for. */
+  get parts(): TokenParts {
+    const { decoder, added_tokens: added } = this.#file;
+    return { tokens: this.#library.model.vocab, added, decoder };
   }
 
   /** What tokenizer_config.json says of conversations. */
@@ -107,11 +104,6 @@ export class TextTokenizer {
       bosToken: text(bos),
       eosToken: text(eos),
     };
-  }
-
-  /** Token of an id as the vocabulary writes it. */
-  piece(id: number): string | undefined {
-    return this.#library.id_to_token(id);
   }
 
   /** Ids of one stretch of text, without the post-processor's special tokens. */

@@ -1,5 +1,5 @@
 import { replay } from '../../log/model.js';
-import { hexOf } from '../../engine/load.js';
+import { hexOf } from '../../checksum.js';
 import { readWhole } from '../files.js';
 import { catchUp } from '../interrupt.js';
 import { readModel } from '../model.js';
