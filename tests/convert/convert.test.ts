@@ -179,10 +179,15 @@ describe('refused', () => {
 
   test.each<[string, unknown, string]>([
     ['an unknown option', { quantisation: 'int8' }, 'options.quantisation'],
-    ['an unknown code', { quant: 'int4' }, 'quant'],
+    ['an unknown code', { quant: 'int5' }, 'quant'],
     ['no boolean', { allowNoise: 1 }, 'allowNoise'],
   ])('%s', async (_, options, field) => {
     expect(await refusal(() => convert(noisy, options as object))).toMatchObject({ code: 'BadInput', field });
+  });
+
+  test('four bits, which an encoder does not have', async () => {
+    const error = await refusal(() => convert(noisy, { quant: 'int4' }));
+    expect(error).toMatchObject({ code: 'UnsupportedMode', field: 'quant' });
   });
 
   test('a directory that is not there', async () => {
