@@ -92,24 +92,24 @@ export function inputs(vocab, context) {
 
 /** A session of every decision, past the context, with sparse keys and a cached output. */
 export function sessionCalls(vocab, context) {
-  const gates = [{}, REDUCED, { lambda: 20 }, { flags: 1 }, {}, { lambda: 40 }, {}, REDUCED, {}, SKIPPED];
+  const gates = [{}, { lambda: 40 }, {}, REDUCED, { lambda: 20 }, { flags: 1 }, {}, REDUCED, {}, SKIPPED];
   const spikes = { flags: 3, topIdx: [0, 5, context - 2], topWQ15: [3, 2, 1] };
   return gates.map((gate, i) => ({
-    tokens: tokens(20 + i, i % 3 === 0 ? (context >> 1) + 3 : 2, vocab),
+    tokens: tokens(20 + i, i % 2 === 0 ? (context >> 1) + 3 : 2, vocab),
     gate,
     signature: i >> 1,
     ...(i % 2 === 1 && { spikes }),
   }));
 }
 
-/** Runs `sessionCalls`, halfway taken over by a session restored from bytes; digest of all outputs and the last state. */
+/** Runs `sessionCalls`; when the ring is full another session, restored from bytes, takes over. Digest of all outputs and the last state. */
 export async function runSession(session, restore, calls) {
   let current = session;
   const outputs = [];
   for (const [i, call] of calls.entries()) {
     const { embedding, logits } = current.infer(call);
     outputs.push(...(embedding ?? logits));
-    if (i === calls.length >> 1) current = restore(current.snapshot());
+    if (i === 7) current = restore(current.snapshot());
   }
   return digest([...outputs, ...current.snapshot()]);
 }
