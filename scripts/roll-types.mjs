@@ -122,11 +122,11 @@ const homesOf = (symbol, folder) =>
     .map((declaration) => (ts.isVariableDeclaration(declaration) ? declaration.parent.parent : declaration))
     .filter((statement) => statement.parent && ts.isSourceFile(statement.parent));
 
-/** Classes, functions and options keep their comments; what other records hold has names that say it, and docs/gate.md. */
+/** Classes and options keep their comments; what other records hold has names that say it, and docs/gate.md. */
 const shown = (statement, comment, space) =>
-  ts.isInterfaceDeclaration(statement) && !/Options$/.test(statement.name.text)
-    ? ''
-    : `${firstSentence(comment.trim())}${space}`;
+  ts.isClassDeclaration(statement) || (ts.isInterfaceDeclaration(statement) && /Options$/.test(statement.name.text))
+    ? `${firstSentence(comment.trim())}${space}`
+    : '';
 
 /** A comment's first sentence, on one line: what an editor shows at a glance. The rest is in the source and the docs. */
 function firstSentence(comment) {
@@ -135,8 +135,9 @@ function firstSentence(comment) {
     .replace(/\n\s*\*/g, ' ')
     .replace(/\s+/g, ' ')
     .split(' @');
-  const [, sentence = plain] = /^(.+?)[.:;](?= |$)/.exec(plain.trim()) ?? [];
-  return `/** ${sentence.trim()}. */`;
+  const [, sentence = plain] = /^((?:[^.(]|\([^)]*\)|\.(?! [A-Z]))+)\. /.exec(`${plain.trim()} `) ?? [];
+  const text = sentence.trim().replace(/\.$/, '');
+  return text === '' ? '' : `/** ${text}. */`;
 }
 
 /**

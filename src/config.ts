@@ -162,19 +162,19 @@ export function validateConfig(value: unknown, code: ErrorCode = 'BadConfig'): M
   if (config.kind === 'encoder' && config.tiedHead)
     throw new MgtError(code, 'config.tiedHead', 'false for an encoder', true);
   if (config.tiers) checkTierOrder('config.tiers', config.tiers, config.layers, config.context, code);
-  return config;
+  return Object.freeze(config);
 }
 
 function readRope(value: unknown, code: ErrorCode): RopeScaling {
   const raw = checkKeys('config.rope', value, ['factors', 'scale', 'dynamic', 'original'], code);
   if (typeof raw.factors !== 'boolean') throw new MgtError(code, 'config.rope.factors', 'true or false', raw.factors);
   const dynamic = checkReal('config.rope.dynamic', raw.dynamic, 0, 1e6, code);
-  return {
+  return Object.freeze({
     factors: raw.factors,
     scale: checkReal('config.rope.scale', raw.scale, 2 ** -20, 2 ** 20, code),
     dynamic,
     original: checkInteger('config.rope.original', raw.original, dynamic > 0 ? 1 : 0, dynamic > 0 ? MAX_DIM : 0, code),
-  };
+  });
 }
 
 /** Tier shapes with `missing` for what is not given. */
@@ -190,7 +190,7 @@ function readTiers(field: string, value: unknown, missing: Partial<TierShapes>, 
     if (typeof given !== 'boolean') throw new MgtError(code, `${field}.${key}`, 'true or false', given);
     tiers[key] = given;
   }
-  return tiers as unknown as TierShapes;
+  return Object.freeze(tiers as unknown as TierShapes);
 }
 
 /** The seed's ordered checks (config.rs): windows inside the sequence, degraded shapes inside the normal ones. */

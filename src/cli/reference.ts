@@ -46,7 +46,7 @@ export async function answerJob({ path, setup, input, session: given }: CallJob)
   const modelHash = Buffer.from(sha256).toString('hex');
   const settings = settingsOf(rules, before ?? run, tiers, before?.seed ?? 0);
   const recorded: RecordedCall = {
-    ...recordOf(modelHash, settings, call, result),
+    ...recordOf(modelHash, settings, call, result, outputSize(config)),
     session: before ? 0 : null,
     from: before ? 'start' : 'none',
   };

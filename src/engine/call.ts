@@ -59,7 +59,7 @@ export interface Call {
   readonly all: boolean;
   readonly verdict: Verdict;
   /** What the caller gave, and what of it will be computed, each with its position. */
-  readonly given: ArrayLike<number>;
+  readonly given: Uint32Array;
   readonly tokens: Uint32Array;
   readonly positions: Uint32Array;
   /** Layers that run: `layers` of them from `firstLayer` on. */
@@ -120,8 +120,11 @@ export function prepareCall(rules: CallRules, run: RunOptions, past: Past, input
   };
 }
 
-/** @throws MgtError `BadInput` for no tokens, too many, or an id that is no integer in 0..vocab-1. */
-export function checkTokens(tokens: unknown, vocab: number, context: number): ArrayLike<number> {
+/**
+ * A copy of the tokens, each read once: what was checked is what runs, whatever the caller's list does meanwhile.
+ * @throws MgtError `BadInput` for no tokens, too many, or an id that is no integer in 0..vocab-1.
+ */
+export function checkTokens(tokens: unknown, vocab: number, context: number): Uint32Array {
   const list = tokens as ArrayLike<number> | null | undefined;
   if (
     typeof list !== 'object' ||
@@ -133,13 +136,15 @@ export function checkTokens(tokens: unknown, vocab: number, context: number): Ar
   }
   const n = list.length;
   if (n < 1 || n > context) throw new MgtError('BadInput', 'tokens', `1..${context} token ids`, n);
+  const ids = new Uint32Array(n);
   for (let i = 0; i < n; i++) {
     const id: unknown = list[i];
     if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id >= vocab) {
       throw new MgtError('BadInput', `tokens[${i}]`, `an integer in 0..${vocab - 1}`, id);
     }
+    ids[i] = id;
   }
-  return list;
+  return ids;
 }
 
 const U64_MAX = 2n ** 64n - 1n;

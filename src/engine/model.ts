@@ -17,8 +17,8 @@ import { loadRuntime, type ModelSource, type WasmOption } from './load.js';
 import { alive, Loaded } from './loaded.js';
 import { checkLog, runOptions, sessionOptions, type KvFill, type LayerOrder, type SessionOptions } from './options.js';
 import type { Progress } from './progress.js';
-import { recordOf, type Recorder } from './record.js';
-import { callSize, callSteps, outputFor, ownKeys, resultOf, type InferResult } from './run.js';
+import { checkRecordable, recordOf, type Recorder } from './record.js';
+import { callSize, callSteps, outputFor, outputSize, ownKeys, resultOf, type InferResult } from './run.js';
 import { Session } from './session.js';
 
 export interface LoadOptions {
@@ -167,10 +167,15 @@ export class MincutGatedTransformer {
     const loaded = alive(this.#loaded);
     const { runtime, rules, run, log } = loaded;
     const call = prepareCall(rules, run, NO_PAST, input);
+    if (log) checkRecordable(call);
     const values = outputFor(input.out, callSize(rules.config, call));
     finish(callSteps(runtime, call, ownKeys(call.window, call.extras), run.kvFill, values));
     const result = resultOf(runtime, rules, call, values, 0);
-    log?.record({ ...recordOf(loaded.modelHash, loaded.settings(run, 0), call, result), session: null, from: 'none' });
+    log?.record({
+      ...recordOf(loaded.modelHash, loaded.settings(run, 0), call, result, outputSize(rules.config)),
+      session: null,
+      from: 'none',
+    });
     return result;
   }
 

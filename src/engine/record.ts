@@ -1,4 +1,5 @@
 import type { TierShapes } from '../config.js';
+import { MgtError } from '../errors.js';
 import type { EnergyConfig } from '../gate/energy.js';
 import type { GatePolicy, PolicyName } from '../gate/policy.js';
 import type { GatePacket } from '../packets/gate.js';
@@ -46,12 +47,18 @@ export interface RecordedCall {
   readonly state?: Uint8Array | undefined;
 }
 
-/** A call as a log takes it, but for the session it belongs to. */
+/** A log holds one output of a call. @throws MgtError `UnsupportedMode` */
+export function checkRecordable({ all }: Call): void {
+  if (all) throw new MgtError('UnsupportedMode', 'all', 'a call that no log records', 'a recorded one');
+}
+
+/** A call as a log takes it, but for the session it belongs to. `size`: values of its output, which a caller's array may exceed. */
 export function recordOf(
   modelHash: string,
   settings: Settings,
   call: Call,
   { embedding, logits, witness }: InferResult,
+  size: number,
 ): Omit<RecordedCall, 'session' | 'from'> {
   const values = (embedding ?? logits)!;
   return {
@@ -61,12 +68,12 @@ export function recordOf(
     gate: call.gate,
     spikes: call.spikes ?? null,
     signature: call.signature ?? null,
-    output: values.slice(),
+    output: values.slice(0, size),
     witness,
   };
 }
 
-/** Takes calls as they happen; never throws for a well-formed one. */
+/** Takes calls as they happen. Where it throws, the session has not kept the call. */
 export interface Recorder {
   record(call: RecordedCall): void;
 }

@@ -10,7 +10,7 @@ import { finish } from './forward.js';
 import type { GenerationHost } from './generation-host.js';
 import { alive, type Loaded } from './loaded.js';
 import type { RunOptions } from './options.js';
-import { recordOf, type Recorder } from './record.js';
+import { checkRecordable, recordOf, type Recorder } from './record.js';
 import { appendRuns, overwrittenBy, storedRuns } from './ring.js';
 import { callSize, callSteps, outputFor, outputSize, ownKeys, resultOf, type InferResult } from './run.js';
 import type { Keys, Runtime } from './runtime.js';
@@ -101,19 +101,31 @@ export class Session {
     const { runtime: rt, rules } = loaded;
     const call = prepareCall(rules, this.#run, this.#past(rt), input);
     const values = outputFor(input.out, callSize(rt.config, call));
+    if (this.#log) checkRecordable(call);
     const before = this.#log && this.#known === 'state' ? this.snapshot() : undefined;
 
     const cached =
       call.verdict.skip === 1 && call.signature !== undefined && call.signature === this.#signature && !call.all;
     rt.begin();
     if (cached) values.set(this.#block.output);
-    else yield* this.#compute(rt, call, values);
+    const over = call.write && rt.plan.session.layers > 0 ? overwrittenBy(this.#block.ring, call.tokens.length) : 0;
+    let result: InferResult;
+    try {
+      if (!cached) yield* this.#compute(rt, call, values, over);
+      result = resultOf(rt, rules, call, values, cached ? 1 : 0);
+      if (this.#log) this.#record(loaded, this.#log, call, result, before);
+    } catch (error) {
+      // Tokens may be gone already: what is left is no state that ever was.
+      if (over > 0) {
+        this.#flush();
+        this.#known = 'state';
+      }
+      throw error;
+    }
+    if (call.write) this.#keep(rt, call, values, over);
     if (call.flush) this.#flush();
-
-    const result = resultOf(rt, rules, call, values, cached ? 1 : 0);
     this.#last = result.witness;
     this.#trace.push(result.witness);
-    if (this.#log) this.#record(loaded, this.#log, call, result, before);
     return result;
   }
 
@@ -200,6 +212,7 @@ export class Session {
    */
   commit<T>(act: (witness: Witness) => T): Commit<T> {
     this.#live();
+    if (typeof act !== 'function') throw new MgtError('BadInput', 'act', 'a function', act);
     return commitUnder(this.#last, act);
   }
 
@@ -251,25 +264,17 @@ export class Session {
     return { stored: validLength, position: this.#position, indexOf: (p) => block.positions().indexOf(p) };
   }
 
-  *#compute(rt: Runtime, call: Call, values: Float32Array): Generator<void> {
-    const { write, tokens, positions, given, signature } = call;
-    const kv = rt.plan.session.layers > 0;
-    const over = write && kv ? overwrittenBy(this.#block.ring, positions.length) : 0;
-    try {
-      const steps = callSteps(rt, call, this.#keys(rt, call), this.#run.kvFill, values);
-      // Tokens that are overwritten cannot be had back: such a call is not to be left halfway.
-      if (over > 0) finish(steps);
-      else yield* steps;
-    } catch (error) {
-      // Tokens may be gone already: what is left is no state that ever was.
-      if (over > 0) {
-        this.#flush();
-        this.#known = 'state';
-      }
-      throw error;
-    }
-    if (!write) return;
-    if (kv) {
+  *#compute(rt: Runtime, call: Call, values: Float32Array, over: number): Generator<void> {
+    const steps = callSteps(rt, call, this.#keys(rt, call), this.#run.kvFill, values);
+    // Tokens that are overwritten cannot be had back: such a call is not to be left halfway.
+    if (over > 0) finish(steps);
+    else yield* steps;
+  }
+
+  /** Makes what a call computed the session's own. */
+  #keep(rt: Runtime, call: Call, values: Float32Array, over: number): void {
+    const { tokens, positions, given, signature } = call;
+    if (rt.plan.session.layers > 0) {
       this.#block.append(tokens, positions);
       this.#position += given.length;
       this.#overwritten += over;
@@ -323,7 +328,13 @@ export class Session {
 
   #record(loaded: Loaded, log: Recorder, call: Call, result: InferResult, snapshot: Uint8Array | undefined): void {
     log.record({
-      ...recordOf(loaded.modelHash, loaded.settings(this.#run, this.#seed), call, result),
+      ...recordOf(
+        loaded.modelHash,
+        loaded.settings(this.#run, this.#seed),
+        call,
+        result,
+        outputSize(loaded.runtime.config),
+      ),
       session: this.#id,
       from: this.#known,
       snapshot,

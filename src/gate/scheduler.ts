@@ -1,4 +1,6 @@
-import type { Tier } from '../packets/fields.js';
+import { checkInteger } from '../check.js';
+import { MgtError } from '../errors.js';
+import { U32_MAX, type Tier } from '../packets/fields.js';
 import { SPIKE_FLAGS, type SpikePacket } from '../packets/spike.js';
 
 /**
@@ -71,7 +73,12 @@ const FNV_PRIME = 0x100000001b3n;
 
 /** Signature of a token sequence, u64: FNV-1a with whole u32 words in place of bytes, as upstream's. */
 export function signatureOf(tokens: ArrayLike<number>): bigint {
+  if (typeof tokens !== 'object' || tokens === null)
+    throw new MgtError('BadInput', 'tokens', 'an array of u32', tokens);
   let hash = FNV_OFFSET;
-  for (let i = 0; i < tokens.length; i++) hash = BigInt.asUintN(64, (hash ^ BigInt(tokens[i]! >>> 0)) * FNV_PRIME);
+  for (let i = 0; i < tokens.length; i++) {
+    const word = checkInteger(`tokens[${i}]`, tokens[i], 0, U32_MAX);
+    hash = BigInt.asUintN(64, (hash ^ BigInt(word)) * FNV_PRIME);
+  }
   return hash;
 }

@@ -15,7 +15,8 @@ export const isIntervention = (decision: Decision): boolean => decision !== 'All
  * @param layersExecuted layers that really ran, which an early exit can make fewer than `verdict.layersToRun`
  */
 export function witnessOf(gate: GatePacket, verdict: Verdict, layersExecuted: number, policyId: number): Witness {
-  return {
+  // What may be written is read from it later: nobody may change it.
+  return Object.freeze({
     lambda: gate.lambda,
     lambdaPrev: gate.lambdaPrev,
     lambdaDelta: lambdaDelta(gate.lambda, gate.lambdaPrev),
@@ -33,5 +34,5 @@ export function witnessOf(gate: GatePacket, verdict: Verdict, layersExecuted: nu
     flags: 0,
     layersExecuted: saturateU16(layersExecuted),
     policyId,
-  };
+  });
 }

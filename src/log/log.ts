@@ -1,5 +1,5 @@
 import { hexOf } from '../checksum.js';
-import { checkInteger } from '../check.js';
+import { checkInteger, checkOneOf } from '../check.js';
 import type { RecordedCall, Recorder } from '../engine/record.js';
 import { MgtError } from '../errors.js';
 import { sha256 } from '../format/write.js';
@@ -16,22 +16,29 @@ export class CallLog implements Recorder {
   readonly #numbers = new Map<number, number>();
   /** Of each session: the hash of the state after its last call, null where none was taken or it is not hashed yet. */
   readonly #states: { state: string | null }[] = [];
+  /** Whose calls it holds: a log is replayed on one model. */
+  #model: string | undefined;
   #length = 0;
   #work: Promise<void> = Promise.resolve();
 
-  constructor(readonly format: LogFormat = 'json') {}
+  constructor(readonly format: LogFormat = 'json') {
+    checkOneOf('format', format, ['json', 'binary']);
+  }
 
   /**
    * A log to append to, read from a file and verified whole; its seal makes room for what follows.
    * @throws MgtError `Truncated`, `BadChecksum`, `BadFile`, the field naming the first entry at fault
    */
   static async open(bytes: Uint8Array): Promise<CallLog> {
+    if (!((bytes as unknown) instanceof Uint8Array)) throw new MgtError('BadInput', 'log', 'a Uint8Array', bytes);
     const { format, links, entries } = await readLog(bytes);
     const log = new CallLog(format);
     for (const { body, hash } of links) log.#links.push({ body, hash });
     log.#length = links.length;
     for (const entry of entries) {
-      if (entry.type === 'call' && entry.session !== null) log.#states[entry.session] = { state: entry.state };
+      if (entry.type !== 'call') continue;
+      log.#model = entry.modelHash;
+      if (entry.session !== null) log.#states[entry.session] = { state: entry.state };
     }
     return log;
   }
@@ -41,8 +48,11 @@ export class CallLog implements Recorder {
     return this.#length;
   }
 
-  /** @throws MgtError `BadInput` where the call goes on from one this log does not hold, or lacks its state */
+  /** @throws MgtError `BadChecksum` at `modelHash` for another model's call than before, `BadInput` where it goes on from one this log does not hold, or lacks its state */
   record(call: RecordedCall): void {
+    if (this.#model !== undefined && call.modelHash !== this.#model)
+      throw new MgtError('BadChecksum', 'modelHash', this.#model, call.modelHash);
+    this.#model = call.modelHash;
     const session = this.#sessionOf(call);
     const mark: { state: string | null } = { state: null };
     if (session !== null) this.#states[session] = mark;

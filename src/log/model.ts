@@ -1,5 +1,6 @@
 import type { LoadOptions, MincutGatedTransformer } from '../engine/model.js';
 import type { Session } from '../engine/session.js';
+import { MgtError } from '../errors.js';
 import type { SpikePacket, SpikePacketInput } from '../packets/spike.js';
 import { replayLog, type ReplayRunner, type ReplaySession } from './replay.js';
 
@@ -17,7 +18,10 @@ export interface ReplayTarget {
  * Runs every call of a log again and compares output, witness and, where recorded, the state after it.
  * @throws MgtError `BadChecksum`, `BadFile`, `Truncated`, the field naming the entry at fault: `line N: NAME`, `record N: NAME`
  */
-export function replay(log: Uint8Array, target: ReplayTarget): Promise<{ calls: number; verified: number }> {
+export async function replay(log: Uint8Array, target: ReplayTarget): Promise<{ calls: number; verified: number }> {
+  if (!((log as unknown) instanceof Uint8Array)) throw new MgtError('BadInput', 'log', 'a Uint8Array', log);
+  if (typeof (target as ReplayTarget | undefined)?.load !== 'function')
+    throw new MgtError('BadInput', 'target', 'a sha256 and a load function', target);
   const runner = (of: MincutGatedTransformer | Session): ReplayRunner => ({
     async infer({ tokens, gate, spikes, signature }) {
       await target.before?.();

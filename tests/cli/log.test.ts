@@ -100,7 +100,7 @@ describe('mgt infer --log', () => {
     ]);
   });
 
-  test('an encoder, and a log of two models that neither replays', async () => {
+  test("an encoder; another model's call is refused, and the log is as it was", async () => {
     const log = dir.path('encoder.jsonl');
     await inferInside(encoder, '--tokens', '2,9,3', '--log', log);
     await inferInside(
@@ -115,8 +115,8 @@ describe('mgt infer --log', () => {
       '1',
     );
     expect(await replay(log, encoder)).toEqual({ calls: 2, verified: 2 });
-    await inferInside(micro, '--tokens', '1', '--log', log);
-    expect(await failureInside('replay', log, '--model', encoder)).toBe('3 BadChecksum line 3: modelHash');
+    expect(await failureInside('infer', micro, '--tokens', '1', '--log', log)).toBe('3 BadChecksum modelHash');
+    expect(await replay(log, encoder)).toEqual({ calls: 2, verified: 2 });
     expect(await failureInside('replay', log, '--model', micro)).toBe('3 BadChecksum line 1: modelHash');
   });
 

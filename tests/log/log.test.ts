@@ -271,7 +271,7 @@ describe('any calls', () => {
         if (session !== null) started.add(session);
         const recorded = {
           ...rest,
-          modelHash: sha(new Uint8Array(rest.output.buffer)),
+          modelHash: modelHash(3),
           session,
           from,
           snapshot: snapshot ?? undefined,
@@ -283,7 +283,8 @@ describe('any calls', () => {
         const { settings, tokens, gate, spikes, witness } = rest;
         const signature = rest.signature === null ? null : String(rest.signature);
         const hash = session !== null && state ? sha(state) : null;
-        expected.push({ settings, tokens, gate, spikes, witness, signature, from, state: hash });
+        const output = sha(new Uint8Array(rest.output.buffer));
+        expected.push({ settings, tokens, gate, spikes, witness, signature, from, output, state: hash });
       }
       const files = { json: await json.bytes(), binary: await binary.bytes() };
       expect(await json.bytes('binary')).toEqual(files.binary);
@@ -294,9 +295,9 @@ describe('any calls', () => {
         const { entries } = await readLog(file);
         const seen = entries.map((entry) => {
           if (entry.type === 'state') return entry.snapshot;
-          expect(entry.modelHash).toBe(entry.output);
-          const { settings, tokens, gate, spikes, witness, signature, from, state } = entry;
-          return { settings, tokens, gate, spikes, witness, signature, from, state };
+          expect(entry.modelHash).toBe(modelHash(3));
+          const { settings, tokens, gate, spikes, witness, signature, from, output, state } = entry;
+          return { settings, tokens, gate, spikes, witness, signature, from, output, state };
         });
         expect(seen).toEqual(expected);
       }
