@@ -122,9 +122,9 @@ const homesOf = (symbol, folder) =>
     .map((declaration) => (ts.isVariableDeclaration(declaration) ? declaration.parent.parent : declaration))
     .filter((statement) => statement.parent && ts.isSourceFile(statement.parent));
 
-/** Classes and options keep their comments; what other records hold has names that say it, and docs/gate.md. */
+/** Options keep their comments; methods and records have names that say it, and the docs. */
 const shown = (statement, comment, space) =>
-  ts.isClassDeclaration(statement) || (ts.isInterfaceDeclaration(statement) && /Options$/.test(statement.name.text))
+  ts.isInterfaceDeclaration(statement) && /Options$/.test(statement.name.text)
     ? `${firstSentence(comment.trim())}${space}`
     : '';
 
