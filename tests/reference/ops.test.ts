@@ -134,7 +134,7 @@ describe('functions against Math.*', () => {
     expect(worst(x.length, (i) => Math.abs(y[i]! - exact(x[i]!)))).toBeLessThan(2e-6);
   });
 
-  test('FF1: gelu(0) = 0, monotone above 0, gelu(3) near 3, gelu(−5) in [−0.01, 0]; never above 0 on the left', () => {
+  test('FF1, D12 gelu: gelu(0) = 0, monotone above 0, gelu(3) near 3, gelu(−5) in [−0.01, 0]; never above 0 on the left', () => {
     for (const gelu of [ops.gelu, ops.geluTanh]) {
       const x = f32(0, 0.5, 1, 2, 3, -5, -10, 10, -1e30, 1e30);
       gelu(x);
