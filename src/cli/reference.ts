@@ -1,6 +1,14 @@
 import { checkInteger } from '../check.js';
 import { overrideTiers, type ModelConfig, type TierShapes } from '../config.js';
-import { NO_PAST, prepareCall, type Call, type CallRules, type InferInput, type Past } from '../engine/call.js';
+import {
+  largestContext,
+  NO_PAST,
+  prepareCall,
+  type Call,
+  type CallRules,
+  type InferInput,
+  type Past,
+} from '../engine/call.js';
 import { settingsOf } from '../engine/loaded.js';
 import { runOptions, sessionOptions, type RunOptions } from '../engine/options.js';
 import { recordOf, type RecordedCall } from '../engine/record.js';
@@ -58,7 +66,7 @@ export function referenceRules(
   config: ModelConfig,
   setup: CallSetup,
 ): { rules: CallRules; run: RunOptions; tiers: TierShapes | null } {
-  const context = checkInteger('context', setup.context ?? config.context, 1, config.context);
+  const context = checkInteger('context', setup.context ?? config.context, 1, largestContext(config));
   const chosen = choosePolicy(setup.policy);
   const energy = setup.energy ? validateEnergy(true) : undefined;
   const tiers = setup.tiers === undefined ? undefined : overrideTiers(config, context, setup.tiers);

@@ -51,6 +51,9 @@ export const NO_PAST: Past = { stored: 0, position: 0, indexOf: () => -1 };
 /** Positions end where the RoPE table's sine stops being exact (docs/numbers.md). */
 export const MAX_POSITION = 2 ** 20;
 
+/** Longest context a model can be loaded for: its own, or beyond it with dynamic NTK, which is made for that. */
+export const largestContext = ({ context, rope }: ModelConfig): number => (rope?.dynamic ? MAX_POSITION : context);
+
 /** A checked call and what the gate made of it. */
 export interface Call {
   readonly gate: GatePacket;

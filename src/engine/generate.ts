@@ -6,10 +6,10 @@ import { Detokenizer } from '../generate/detokenize.js';
 import { commonPrefix } from '../generate/prefix.js';
 import { Sampler, SAMPLE_KEYS, type SampleOptions } from '../generate/sample.js';
 import { StopStrings, type FinishReason } from '../generate/stop.js';
-import type { GatePacket } from '../packets/gate.js';
-import type { SpikePacketInput } from '../packets/spike.js';
+import { parseGatePacket, type GatePacket } from '../packets/gate.js';
+import { parseSpikePacket, type SpikePacketInput } from '../packets/spike.js';
 import type { Witness } from '../packets/witness.js';
-import type { InferInput } from './call.js';
+import { checkTokens, type InferInput } from './call.js';
 import type { GenerationHost } from './generation-host.js';
 import type { Loaded } from './loaded.js';
 import type { Session } from './session.js';
@@ -54,7 +54,8 @@ const KEYS = ['prompt', 'messages', 'tokens', 'maxTokens', 'stop', 'signal', 'ga
 
 /**
  * Tokens as they are chosen: `for await (const { token, text } of generate(session, …))`. What is known at the end stands in the
- * properties. Leaving the loop early is fine; the session then holds what has been computed.
+ * properties. Leaving the loop early is fine; the session then holds what has been computed. What is wrong with options, tokens or the
+ * first packets is found before the session changes; an abort in the prompt leaves what it shared with the session.
  */
 export class Generation implements AsyncIterable<GeneratedToken> {
   /** Ids the text begins with; known from the first token on. */
@@ -85,12 +86,13 @@ export class Generation implements AsyncIterable<GeneratedToken> {
     try {
       const ids = await promptIds(host, request.options, context);
       this.promptTokens = ids.slice();
+      const first = request.packets(0);
       // The last token is always computed: its logits choose the first one.
       host.rewind(Math.min(commonPrefix(host.held(), ids), ids.length - 1));
       const rest = ids.slice(host.position());
       const step = (input: InferInput): Promise<InferResult> =>
         inSteps(loaded, signal, 'generate', () => host.steps(input));
-      let result = await step({ tokens: rest, ...request.packets(0), out: request.logits });
+      let result = await step({ tokens: rest, ...first, out: request.logits });
       this.stats.prefillTokens = rest.length;
 
       const text = loaded.hasText ? new Detokenizer(new TokenBytes(loaded.tokenizer().parts)) : undefined;
@@ -159,10 +161,14 @@ class Request {
     this.logits = new Float32Array(config.vocab);
   }
 
+  /** @throws MgtError `BadInput` naming the packet's field */
   packets(step: number): StepPackets {
-    const { gate, spikes } = this.options;
-    if (typeof gate === 'function') return checkKeys('gate', gate(step), ['gate', 'spikes']);
-    return { gate, spikes };
+    const { gate: given, spikes: fixed } = this.options;
+    const asked: StepPackets =
+      typeof given === 'function' ? checkKeys('gate', given(step), ['gate', 'spikes']) : { gate: given, spikes: fixed };
+    parseGatePacket(asked.gate);
+    if (asked.spikes !== undefined) parseSpikePacket(asked.spikes);
+    return asked;
   }
 }
 
@@ -180,10 +186,10 @@ async function promptIds(host: GenerationHost, o: GenerateOptions, context: numb
       throw new MgtError('UnsupportedMode', 'messages', 'a model with a chat template', 'one without');
     return tokenizer.encode(await chatPrompt(template, o.messages!, tokens), most, false).tokens;
   };
-  const ids = o.tokens === undefined ? await encoded() : Array.from(o.tokens);
-  const field = o.tokens === undefined ? 'prompt' : 'tokens';
-  if (ids.length === 0) throw new MgtError('BadInput', field, 'at least one token', 'none');
-  if (ids.length > context) throw new MgtError('BadInput', field, `at most ${context} tokens`, ids.length);
+  if (o.tokens !== undefined) return Array.from(checkTokens(o.tokens, host.loaded.runtime.config.vocab, context));
+  const ids = await encoded();
+  if (ids.length === 0) throw new MgtError('BadInput', 'prompt', 'at least one token', 'none');
+  if (ids.length > context) throw new MgtError('BadInput', 'prompt', `at most ${context} tokens`, ids.length);
   return ids;
 }
 

@@ -13,7 +13,7 @@ import { relaxedDotIsExact } from '../kernels/probe.js';
 import { ARENA_START, planArena, type Plan } from '../plan/plan.js';
 import type { BuildName, Platform } from '../platform/platform.js';
 import { get } from '../platform/fetch.js';
-import { MAX_POSITION } from './call.js';
+import { largestContext } from './call.js';
 import type { Progress } from './progress.js';
 import { Runtime } from './runtime.js';
 
@@ -67,8 +67,7 @@ export async function loadRuntime(
     wasm.catch(() => undefined);
     const file = await readHeader(bytes);
     const context = options.context ?? file.config.context;
-    // Dynamic NTK is made for contexts beyond the one of training.
-    const most = file.config.rope?.dynamic ? MAX_POSITION : file.config.context;
+    const most = largestContext(file.config);
     if (context > most) throw new MgtError('BadInput', 'context', `at most ${most}`, context);
     options.check(file.config, context);
     const plan = planArena(file.config, context, options.sessions);

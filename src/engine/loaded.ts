@@ -6,7 +6,6 @@ import type { SessionModel } from '../format/snapshot.js';
 import type { CallRules } from './call.js';
 import { POLICY_NAMES } from '../gate/policy.js';
 import type { Platform, Tokenizer } from '../platform/platform.js';
-
 import type { RunOptions } from './options.js';
 import type { Recorder, Settings } from './record.js';
 import type { Runtime } from './runtime.js';

@@ -152,6 +152,11 @@ describe('load', () => {
       const other = await MincutGatedTransformer.load(bytes, { simd: 'plain', wasm: given });
       expect(other.info.build).toBe('plain');
     }
+    expect((await MincutGatedTransformer.load(bytes, { wasm: { plain: wasm } })).info.build).toBe('plain');
+    const relaxed = await failure(() => MincutGatedTransformer.load(bytes, { wasm, simd: 'relaxed' }));
+    expect([relaxed.code, relaxed.field]).toEqual(['BadInput', 'wasm.relaxed']);
+    const none = await failure(() => MincutGatedTransformer.load(bytes, { wasm: {} as never }));
+    expect(none.field).toBe('wasm.plain');
     const html = new TextEncoder().encode('<!DOCTYPE html><html>');
     const error = await failure(() => MincutGatedTransformer.load(bytes, { wasm: html, simd: 'plain' }));
     expect(error.message).toContain('<!DOCTYPE');

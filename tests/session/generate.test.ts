@@ -138,6 +138,13 @@ describe('generate', () => {
     ] as const) {
       expect([options, errorOf(() => generate(session, options as never)).field]).toEqual([options, field]);
     }
+    session.infer({ tokens: [1, 2, 3] });
+    const held = session.snapshot();
+    expect((await failure(generate(session, { tokens: [9, config.vocab] }))).field).toBe('tokens[1]');
+    expect((await failure(generate(session, { tokens: null as never }))).field).toBe('tokens');
+    expect((await failure(generate(session, { tokens: [9], gate: { lambda: -1 } }))).field).toBe('gate.lambda');
+    expect(Buffer.compare(session.snapshot(), held)).toBe(0);
+    session.reset();
     expect((await failure(generate(session, { tokens: [] }))).field).toBe('tokens');
     expect((await failure(generate(session, { tokens: [config.vocab] }))).field).toBe('tokens[0]');
     expect((await failure(generate(session, { tokens: tokensOf(config, 38, 1) }))).field).toBe('tokens');
