@@ -32,11 +32,11 @@ const TABLE: Record<string, { value: string[]; type?: string[] }> = {
   convert: {
     value: [...LEAVES, 'format', 'text', 'engine', 'reference', 'platform', 'core.node', 'node:', '@huggingface/gguf'],
   },
-  exports: { value: ['errors', 'gate', 'packets'], type: ['config', 'engine'] },
+  exports: { value: ['errors', 'gate', 'packets'], type: ['config', 'engine', 'generate'] },
   core: { value: ['exports', 'engine', 'platform'] },
   'core.node': { value: ['exports', 'engine', 'platform'] },
-  index: { value: ['exports', 'engine', 'platform', 'text'] },
-  'index.node': { value: ['exports', 'engine', 'platform', 'text'] },
+  index: { value: ['exports', 'engine', 'platform', 'text', 'generate'] },
+  'index.node': { value: ['exports', 'engine', 'platform', 'text', 'generate'] },
   cli: {
     value: [
       ...LEAVES,
@@ -145,19 +145,39 @@ describe('arithmetic', () => {
   });
 });
 
-/** Input files of a browser bundle of an entry, and the specifiers left outside, as esbuild sees them. */
-function bundle(entry: string): { inputs: string[]; bytes: number } {
+interface Bundle {
+  /** Input files of what is loaded with the entry. */
+  inputs: string[];
+  /** Of what is loaded when it is asked for. */
+  later: string[];
+  /** Of the entry's own chunk. */
+  bytes: number;
+}
+
+/** A browser bundle of an entry as esbuild makes it. */
+function bundle(entry: string): Bundle {
   const root = fileURLToPath(new URL('..', import.meta.url));
   // In a process of its own: esbuild's JavaScript API does not run inside jest's realm.
   const script = `import { build } from 'esbuild';
-    const { metafile, outputFiles } = await build({ entryPoints: [${JSON.stringify(entry)}], bundle: true, minify: true, write: false,
-      format: 'esm', platform: 'browser', metafile: true, logLevel: 'error', external: ['*.wasm'] });
-    console.log(JSON.stringify({ inputs: Object.keys(metafile.inputs), bytes: outputFiles[0].contents.length }));`;
+    const { metafile: { outputs } } = await build({ entryPoints: [${JSON.stringify(entry)}], bundle: true, minify: true, write: false,
+      format: 'esm', platform: 'browser', metafile: true, logLevel: 'error', external: ['*.wasm'], splitting: true, outdir: 'none' });
+    const first = Object.keys(outputs).find((name) => outputs[name].entryPoint === ${JSON.stringify(entry)});
+    const reach = (name, seen = new Set()) => {
+      if (!seen.has(name)) {
+        seen.add(name);
+        for (const { path, kind } of outputs[name].imports) if (kind === 'import-statement') reach(path, seen);
+      }
+      return seen;
+    };
+    const now = reach(first);
+    const inputsOf = (names) => names.flatMap((name) => Object.keys(outputs[name].inputs));
+    const later = inputsOf(Object.keys(outputs).filter((name) => !now.has(name)));
+    console.log(JSON.stringify({ inputs: inputsOf([...now]), later, bytes: outputs[first].bytes }));`;
   const printed = execFileSync(process.execPath, ['--input-type=module', '-e', script], {
     cwd: root,
     encoding: 'utf8',
   });
-  return JSON.parse(printed) as { inputs: string[]; bytes: number };
+  return JSON.parse(printed) as Bundle;
 }
 
 /** `src` for our own modules, else the npm package an input belongs to. */
@@ -166,10 +186,11 @@ const ownerOf = (input: string): string =>
 
 describe('what a browser bundle holds', () => {
   test.each([
-    ['src/core.ts', ['@assemblyscript/loader', 'src']],
-    ['src/index.ts', ['@assemblyscript/loader', '@huggingface/tokenizers', 'src']],
-  ])('%s: %j', (entry, owners) => {
-    const { inputs, bytes } = bundle(entry);
+    ['src/core.ts', ['@assemblyscript/loader', 'src'], []],
+    ['src/index.ts', ['@assemblyscript/loader', '@huggingface/tokenizers', 'src'], ['@huggingface/jinja']],
+  ])('%s: %j, and once it is used %j', (entry, owners, lazy) => {
+    const { inputs, later, bytes } = bundle(entry);
+    expect([...new Set(later.map(ownerOf))].sort()).toEqual(lazy);
     expect([...new Set(inputs.map(ownerOf))].sort()).toEqual(owners);
     expect(inputs.filter((input) => /^src\/(cli|convert|reference)\/|node\.ts$/.test(input))).toEqual([]);
     expect(bytes).toBeGreaterThan(1000);

@@ -1,7 +1,7 @@
 import { checkInteger, checkKeys, checkSignal } from '../check.js';
 import { MgtError } from '../errors.js';
 import { TokenBytes } from '../generate/bytes.js';
-import { chatPrompt, type ChatMessage } from '../generate/chat.js';
+import type { ChatMessage } from '../generate/chat.js';
 import { Detokenizer } from '../generate/detokenize.js';
 import { commonPrefix } from '../generate/prefix.js';
 import { Sampler, SAMPLE_KEYS, type SampleOptions } from '../generate/sample.js';
@@ -12,7 +12,6 @@ import type { Witness } from '../packets/witness.js';
 import { checkTokens, type InferInput } from './call.js';
 import type { GenerationHost } from './generation-host.js';
 import type { Loaded } from './loaded.js';
-import type { Session } from './session.js';
 import { inSteps, yieldToHost } from './patience.js';
 import type { InferResult } from './run.js';
 
@@ -53,7 +52,7 @@ export interface GeneratedToken {
 const KEYS = ['prompt', 'messages', 'tokens', 'maxTokens', 'stop', 'signal', 'gate', 'spikes', 'ring', ...SAMPLE_KEYS];
 
 /**
- * Tokens as they are chosen: `for await (const { token, text } of generate(session, …))`. What is known at the end stands in the
+ * Tokens as they are chosen: `for await (const { token, text } of session.generate(…))`. What is known at the end stands in the
  * properties. Leaving the loop early is fine; the session then holds what has been computed. What is wrong with options, tokens or the
  * first packets is found before the session changes; an abort in the prompt leaves what it shared with the session.
  */
@@ -68,7 +67,7 @@ export class Generation implements AsyncIterable<GeneratedToken> {
   readonly stats = { prefillTokens: 0, decodeTokens: 0 };
   readonly #iterator: AsyncGenerator<GeneratedToken, void>;
 
-  /** Not for callers: use `generate`. @throws MgtError `BadInput` naming the option; the session is unchanged */
+  /** Not for callers: use `session.generate`. @throws MgtError `BadInput` naming the option; the session is unchanged */
   constructor(host: GenerationHost, options: GenerateOptions) {
     this.#iterator = this.#run(host, new Request(host.loaded, options));
   }
@@ -95,7 +94,9 @@ export class Generation implements AsyncIterable<GeneratedToken> {
       let result = await step({ tokens: rest, ...first, out: request.logits });
       this.stats.prefillTokens = rest.length;
 
-      const text = loaded.hasText ? new Detokenizer(new TokenBytes(loaded.tokenizer().parts)) : undefined;
+      // An answer in a conversation begins a text, what follows a prompt goes on with one.
+      const atStart = request.options.messages !== undefined;
+      const text = loaded.hasText ? new Detokenizer(new TokenBytes(loaded.tokenizer().parts), { atStart }) : undefined;
       const writer = new Writer(text, request.stops);
       let waiting: GeneratedToken | undefined;
       const history = ids;
@@ -113,6 +114,11 @@ export class Generation implements AsyncIterable<GeneratedToken> {
           else if (!request.ring && history.length > context) this.finishReason = 'context';
         }
         if (this.finishReason) break;
+        // Only a token whose text is not certain waits for the next one, in case that is the end.
+        if (waiting && !writer.holds) {
+          yield waiting;
+          waiting = undefined;
+        }
         await yieldToHost();
         checkSignal(signal, 'generate');
         result = await step({ tokens: [token], ...request.packets(this.tokens.length), out: request.logits });
@@ -124,14 +130,6 @@ export class Generation implements AsyncIterable<GeneratedToken> {
     }
   }
 }
-
-/**
- * Text or tokens as they are chosen, one step of the session each. What the session holds of the prompt's beginning is not computed
- * again; what it holds beyond it is forgotten. Nothing runs before the first token is asked for.
- * @throws MgtError `BadInput` naming the option, `UnsupportedMode`, `Disposed`; the tokens' loop throws `Aborted` and what `infer` throws
- */
-export const generate = (session: Session, options: GenerateOptions): Generation =>
-  new Generation(session.generationHost(), options);
 
 /** Options, checked. */
 class Request {
@@ -182,7 +180,8 @@ async function promptIds(host: GenerationHost, o: GenerateOptions, context: numb
       return tokenizer.encode(o.prompt, most).tokens;
     }
     const { template, ...tokens } = tokenizer.chat;
-    if (template === undefined)
+    const { chatPrompt } = host.loaded.platform;
+    if (template === undefined || !chatPrompt)
       throw new MgtError('UnsupportedMode', 'messages', 'a model with a chat template', 'one without');
     return tokenizer.encode(await chatPrompt(template, o.messages!, tokens), most, false).tokens;
   };
@@ -205,6 +204,10 @@ class Writer {
 
   get stopped(): boolean {
     return this.#stops.hit !== undefined;
+  }
+
+  get holds(): boolean {
+    return this.#stops.holds || this.#text?.holds === true;
   }
 
   push(token: number): string {

@@ -22,7 +22,7 @@ export class Loaded {
   readonly tiers: TierShapes | null;
   /** Receives the stateless calls. */
   readonly log: Recorder | undefined;
-  readonly #platform: Platform;
+  readonly platform: Platform;
   #tokenizer: Tokenizer | undefined;
   rules: CallRules;
   #live = true;
@@ -43,12 +43,12 @@ export class Loaded {
     this.run = run;
     this.tiers = tiers;
     this.log = log;
-    this.#platform = platform;
+    this.platform = platform;
   }
 
   /** There is a tokenizer in the file, and one to read it. */
   get hasText(): boolean {
-    return this.#platform.tokenizer !== undefined && this.file.meta.tokenizer !== undefined;
+    return this.platform.tokenizer !== undefined && this.file.meta.tokenizer !== undefined;
   }
 
   /** Ids that end a text. */
@@ -60,11 +60,11 @@ export class Loaded {
   tokenizer(): Tokenizer {
     const blob = this.file.meta.tokenizer;
     if (!blob) throw new MgtError('UnsupportedMode', 'tokenizer', 'a model file with a tokenizer', 'one without');
-    if (!this.#platform.tokenizer) {
+    if (!this.platform.tokenizer) {
       const expected = "the entry 'mincut-gated-transformer'";
       throw new MgtError('UnsupportedMode', 'tokenizer', expected, "'/core', which takes tokens only");
     }
-    return (this.#tokenizer ??= this.#platform.tokenizer(blob.json, blob.config));
+    return (this.#tokenizer ??= this.platform.tokenizer(blob.json, blob.config));
   }
 
   /** Waits until no other run in steps is under way; resolves to its own end. */

@@ -7,6 +7,7 @@ import { Random } from '../random.js';
 import { NO_PAST, prepareCall, type Call, type InferInput, type Past } from './call.js';
 import { commitUnder, type Commit } from './commit.js';
 import { finish } from './forward.js';
+import { Generation, type GenerateOptions } from './generate.js';
 import type { GenerationHost } from './generation-host.js';
 import { alive, type Loaded } from './loaded.js';
 import type { RunOptions } from './options.js';
@@ -79,10 +80,10 @@ export class Session {
     return this.#last;
   }
 
-  /** The next number of its seeded generator, uniform in [0, 1): the same sequence on every engine. */
+  /** The next number of its seeded generator, uniform in [0, 1), 53 bits: the same sequence on every engine. */
   random(): number {
     this.#live();
-    return this.#random.uniform();
+    return this.#random.double();
   }
 
   /**
@@ -129,15 +130,25 @@ export class Session {
     return result;
   }
 
-  /** Not for callers: what `generate` needs of a session. */
-  generationHost(): GenerationHost {
+  /**
+   * Text or tokens as they are chosen, one step of the session each: `for await (const { token, text } of s.generate({ prompt }))`. What
+   * the session holds of the prompt's beginning is not computed again; what it holds beyond it is forgotten. Nothing runs before the
+   * first token is asked for, and no other call of the session while it goes on.
+   * @throws MgtError `BadInput` naming the option, `UnsupportedMode`, `Disposed`: the session is unchanged. The loop throws `Aborted`, what
+   *   is wrong with the prompt (the session is unchanged), and what `infer` throws.
+   */
+  generate(options: GenerateOptions): Generation {
+    return new Generation(this.#host(), options);
+  }
+
+  #host(): GenerationHost {
     return {
       loaded: this.#idle(),
       held: () => this.#held(),
       position: () => this.#position,
       rewind: (n) => this.#rewind(n),
       steps: (input) => this.#steps(input),
-      random: () => this.#random.uniform(),
+      random: () => this.#random.double(),
       claim: () => this.#claim(),
     };
   }

@@ -34,7 +34,14 @@ const MAX_STEPS_PER_MESSAGE = 1000; // beside MAX_STEPS
 const MAX_TEXT = 10_000_000; // characters of a string
 const MAX_LIST = 100_000; // elements of a list
 
-const loadJinja = async (): Promise<unknown> => import('@huggingface/jinja');
+/** Inside `try`, so that bundlers warn where the package is not installed instead of failing. */
+async function loadJinja(): Promise<Jinja> {
+  try {
+    return (await import('@huggingface/jinja')) as unknown as Jinja;
+  } catch (cause) {
+    throw new MgtError('MissingDependency', '@huggingface/jinja', 'npm i @huggingface/jinja', cause, { cause });
+  }
+}
 
 /**
  * The prompt of a conversation, as `apply_chat_template` of Python's transformers makes it. Its special tokens stand in
@@ -47,14 +54,9 @@ export async function chatPrompt(
   template: string,
   messages: readonly ChatMessage[],
   options: ChatOptions = {},
-  load: () => Promise<unknown> = loadJinja,
 ): Promise<string> {
   checkMessages(messages);
-  const jinja = await load().catch((cause: unknown) => {
-    const install = 'to be installed for chat templates (npm install @huggingface/jinja)';
-    throw new MgtError('MissingDependency', '@huggingface/jinja', install, cause, { cause });
-  });
-  const { Template, Environment, Interpreter } = jinja as Jinja;
+  const { Template, Environment, Interpreter } = await loadJinja();
   let program: unknown;
   try {
     program = new Template(template).parsed;

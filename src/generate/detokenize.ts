@@ -7,6 +7,9 @@ export interface DetokenizeOptions {
   readonly atStart?: boolean | undefined;
 }
 
+/** Bytes of the character that begins with this one. */
+const length = (lead: number): number => (lead < 0xc0 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4);
+
 /**
  * Tokens to text as they come, whole characters only: the pieces joined are what decoding all the bytes at once gives,
  * with U+FFFD for what is no UTF-8 and a byte order mark kept.
@@ -16,6 +19,8 @@ export class Detokenizer {
   readonly #special: boolean;
   readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true });
   #spaces: number;
+  /** The last bytes, 3 at most: what can be of a character that is not whole. */
+  #tail: number[] = [];
 
   constructor(tokens: TokenBytes, { special = false, atStart = false }: DetokenizeOptions = {}) {
     this.#tokens = tokens;
@@ -32,7 +37,15 @@ export class Detokenizer {
       this.#spaces = isSpace ? this.#spaces - 1 : 0;
       if (isSpace) bytes = bytes.subarray(1);
     }
+    this.#tail = [...this.#tail, ...bytes.subarray(-3)].slice(-3);
     return this.#decoder.decode(bytes, { stream: true });
+  }
+
+  /** A character may be incomplete; where not, `flush` gives nothing. */
+  get holds(): boolean {
+    let n = 1;
+    while (n < this.#tail.length && this.#tail.at(-n)! < 0xc0) n++;
+    return n < length(this.#tail.at(-n) ?? 0);
   }
 
   /** The end: U+FFFD where a character was left incomplete. */

@@ -28,6 +28,11 @@ export class StopStrings {
     return this.#hit;
   }
 
+  /** Text is held back. */
+  get holds(): boolean {
+    return this.#hit === undefined && this.#held !== '';
+  }
+
   /** The text that is certain to come before any stop string; after a hit, none. */
   push(piece: string): string {
     if (this.#hit !== undefined) return '';

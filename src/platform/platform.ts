@@ -1,5 +1,6 @@
 import type { ByteSource } from '../arena/source.js';
 import type { TokenParts } from '../generate/bytes.js';
+import type { ChatMessage, ChatOptions } from '../generate/chat.js';
 
 export type BuildName = 'plain' | 'relaxed';
 
@@ -29,4 +30,6 @@ export interface Platform {
   wasm(build: BuildName): Promise<BufferSource>;
   /** Makes the tokenizer of a model file; absent in `/core`. */
   readonly tokenizer?: (json: string, config: string) => Tokenizer;
+  /** The prompt of a conversation by a model's template; absent in `/core`. */
+  readonly chatPrompt?: (template: string, messages: readonly ChatMessage[], options: ChatOptions) => Promise<string>;
 }

@@ -127,4 +127,25 @@ describe('streaming', () => {
     }
     expect(broken).toBeGreaterThan(300);
   });
+
+  test('says when the end would add something', () => {
+    const bytes = [[0x41], [0xf0, 0x9f], [0x99], [0x82], [0xc3], [0xc3, 0xa9], [0xe6, 0x97], [0x41], [0x80], [0xff]];
+    const tokens = byteLevel(bytes.map((list) => Uint8Array.from(list)));
+    const detokenizer = new Detokenizer(tokens);
+    const held = bytes.map((_, id) => {
+      detokenizer.push(id);
+      return detokenizer.holds;
+    });
+    expect(held.slice(0, -1)).toEqual([false, true, true, false, true, false, true, false, false]);
+    // Whatever was cut: where it says no, nothing comes.
+    for (let seed = 0; seed < 300; seed++) {
+      const rng = new Rng(seed);
+      const ids = Array.from({ length: 6 }, () => rng.int(0, bytes.length - 1));
+      const stream = new Detokenizer(tokens);
+      ids.forEach((id) => stream.push(id));
+      const { holds } = stream;
+      const rest = stream.flush();
+      if (!holds) expect([ids, rest]).toEqual([ids, '']);
+    }
+  });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { MgtError, type Session } from '../../src/core.node.js';
-import { generate, type Generation } from '../../src/engine/generate.js';
+import type { Generation } from '../../src/engine/generate.js';
 import { models } from '../support/models.js';
 import { errorOf, loadRandom, tokensOf } from './support.js';
 
@@ -37,7 +37,7 @@ describe('generate', () => {
       expected.push(best(logits!));
       ({ logits } = loop.infer({ tokens: expected.slice(-1) }));
     }
-    const generation = generate(model.createSession(), { tokens: prompt, maxTokens: 12 });
+    const generation = model.createSession().generate({ tokens: prompt, maxTokens: 12 });
     expect(await drain(generation)).toEqual(expected);
     expect(generation.finishReason).toBe('length');
     expect(generation.promptTokens).toEqual(prompt);
@@ -49,7 +49,7 @@ describe('generate', () => {
     const { model } = await loadRandom(config);
     const gate = (step: number) => ({ gate: step % 2 === 1 ? { flags: 1 } : {} });
     const seen: [string, number][] = [];
-    for await (const { witness, layers } of generate(model.createSession(), { tokens: prompt, maxTokens: 4, gate })) {
+    for await (const { witness, layers } of model.createSession().generate({ tokens: prompt, maxTokens: 4, gate })) {
       seen.push([witness.decision, layers]);
     }
     const [full, safe] = [['Allow', 2] as const, ['FreezeWrites', 1] as const];
@@ -59,7 +59,7 @@ describe('generate', () => {
   test("sampling is the session's generator: the same seed, the same tokens", async () => {
     const { model } = await loadRandom(config);
     const run = (seed: number): Promise<number[]> =>
-      drain(generate(model.createSession({ seed }), { tokens: prompt, maxTokens: 15, temperature: 2, topK: 50 }));
+      drain(model.createSession({ seed }).generate({ tokens: prompt, maxTokens: 15, temperature: 2, topK: 50 }));
     expect(await run(1)).toEqual(await run(1));
     expect(await run(1)).not.toEqual(await run(2));
   });
@@ -67,27 +67,27 @@ describe('generate', () => {
   test('what the session holds of the prompt is not computed again, and changes no token', async () => {
     const { model } = await loadRandom(config);
     const session = model.createSession();
-    const first = await drain(generate(session, { tokens: prompt, maxTokens: 5 }));
+    const first = await drain(session.generate({ tokens: prompt, maxTokens: 5 }));
     const longer = [...prompt, ...first, 9, 4];
-    const again = generate(session, { tokens: longer, maxTokens: 5 });
-    const fresh = generate(model.createSession(), { tokens: longer, maxTokens: 5 });
+    const again = session.generate({ tokens: longer, maxTokens: 5 });
+    const fresh = model.createSession().generate({ tokens: longer, maxTokens: 5 });
     expect(await drain(again)).toEqual(await drain(fresh));
     // The last of the first five was chosen but not run.
     expect([again.stats.prefillTokens, fresh.stats.prefillTokens]).toEqual([3, longer.length]);
-    const other = generate(session, { tokens: [...prompt.slice(0, 3), 1], maxTokens: 1 });
+    const other = session.generate({ tokens: [...prompt.slice(0, 3), 1], maxTokens: 1 });
     await drain(other);
     expect(other.stats.prefillTokens).toBe(1);
   });
 
   test('ends at the context, or goes on in the ring', async () => {
     const { model } = await loadRandom(config);
-    const stops = generate(model.createSession(), { tokens: prompt });
+    const stops = model.createSession().generate({ tokens: prompt });
     expect(await drain(stops)).toHaveLength(config.context - prompt.length + 1);
     expect(stops.finishReason).toBe('context');
-    const rings = generate(model.createSession(), { tokens: prompt, ring: true, maxTokens: 2 * config.context });
+    const rings = model.createSession().generate({ tokens: prompt, ring: true, maxTokens: 2 * config.context });
     expect(await drain(rings)).toHaveLength(2 * config.context);
     const learned = (await loadRandom(models['gpt-like']!)).model.createSession();
-    expect(errorOf(() => generate(learned, { tokens: [1], ring: true })).code).toBe('UnsupportedMode');
+    expect(errorOf(() => learned.generate({ tokens: [1], ring: true })).code).toBe('UnsupportedMode');
   });
 
   test('an abort is heard between layers of the prompt; the session is as it was', async () => {
@@ -97,7 +97,7 @@ describe('generate', () => {
     const before = session.snapshot();
     const controller = new AbortController();
     const tokens = [1, 2, 3, ...tokensOf(models['long decoder']!, 250, 1)];
-    const running = failure(generate(session, { tokens, signal: controller.signal }));
+    const running = failure(session.generate({ tokens, signal: controller.signal }));
     setImmediate(() => controller.abort());
     expect((await running).code).toBe('Aborted');
     expect(Buffer.compare(session.snapshot(), before)).toBe(0);
@@ -107,9 +107,9 @@ describe('generate', () => {
   test('other calls in between change no token; the session itself is held', async () => {
     const { model } = await loadRandom(models['long decoder']!);
     const tokens = tokensOf(models['long decoder']!, 200, 2);
-    const expected = await drain(generate(model.createSession(), { tokens, maxTokens: 6 }));
+    const expected = await drain(model.createSession().generate({ tokens, maxTokens: 6 }));
     const session: Session = model.createSession();
-    const running = [session, model.createSession()].map((s) => drain(generate(s, { tokens, maxTokens: 6 })));
+    const running = [session, model.createSession()].map((s) => drain(s.generate({ tokens, maxTokens: 6 })));
     let calls = 0;
     const timer = setInterval(() => {
       model.infer({ tokens: [5, 6] });
@@ -136,21 +136,21 @@ describe('generate', () => {
       [{ tokens: [1], stop: [''] }, 'stop[0]'],
       [{ tokens: [1], colour: 1 }, 'options.colour'],
     ] as const) {
-      expect([options, errorOf(() => generate(session, options as never)).field]).toEqual([options, field]);
+      expect([options, errorOf(() => session.generate(options as never)).field]).toEqual([options, field]);
     }
     session.infer({ tokens: [1, 2, 3] });
     const held = session.snapshot();
-    expect((await failure(generate(session, { tokens: [9, config.vocab] }))).field).toBe('tokens[1]');
-    expect((await failure(generate(session, { tokens: null as never }))).field).toBe('tokens');
-    expect((await failure(generate(session, { tokens: [9], gate: { lambda: -1 } }))).field).toBe('gate.lambda');
+    expect((await failure(session.generate({ tokens: [9, config.vocab] }))).field).toBe('tokens[1]');
+    expect((await failure(session.generate({ tokens: null as never }))).field).toBe('tokens');
+    expect((await failure(session.generate({ tokens: [9], gate: { lambda: -1 } }))).field).toBe('gate.lambda');
     expect(Buffer.compare(session.snapshot(), held)).toBe(0);
     session.reset();
-    expect((await failure(generate(session, { tokens: [] }))).field).toBe('tokens');
-    expect((await failure(generate(session, { tokens: [config.vocab] }))).field).toBe('tokens[0]');
-    expect((await failure(generate(session, { tokens: tokensOf(config, 38, 1) }))).field).toBe('tokens');
-    expect((await failure(generate(session, { prompt: 'a' }))).code).toBe('UnsupportedMode');
+    expect((await failure(session.generate({ tokens: [] }))).field).toBe('tokens');
+    expect((await failure(session.generate({ tokens: [config.vocab] }))).field).toBe('tokens[0]');
+    expect((await failure(session.generate({ tokens: tokensOf(config, 38, 1) }))).field).toBe('tokens');
+    expect((await failure(session.generate({ prompt: 'a' }))).code).toBe('UnsupportedMode');
     expect(Buffer.compare(session.snapshot(), before)).toBe(0);
     const encoder = (await loadRandom(models['odd encoder']!)).model.createSession();
-    expect(errorOf(() => generate(encoder, { tokens: [1] })).code).toBe('UnsupportedMode');
+    expect(errorOf(() => encoder.generate({ tokens: [1] })).code).toBe('UnsupportedMode');
   });
 });

@@ -84,13 +84,13 @@ describe.each(NAMES)('%s', (name) => {
       const drawn: number[] = [];
       for (let i = 0; i < 20; i++) {
         drawn.push(drawing.random());
-        expect(drawn[i]).toBe(random.uniform());
+        expect(drawn[i]).toBe(random.double());
         if (i % 6 === 0) drawing.infer(call(1, i, { gate: Object.values(PACKETS)[i % 5]! }));
       }
       expect(drawn.every((v) => v >= 0 && v < 1)).toBe(true);
       expect(new Set(drawn).size).toBe(20);
       const [restored, forked] = [model.restore(drawing.snapshot()), drawing.fork()];
-      const next = random.uniform();
+      const next = random.double();
       expect([drawing.random(), restored.random(), forked.random()]).toEqual([next, next, next]);
       drawing.reset();
       expect(drawing.random()).toBe(drawn[0]);
