@@ -51,7 +51,7 @@ const TABLE: Record<string, { value: string[]; type?: string[] }> = {
       'text',
       'platform',
       'node:',
-    ].concat(...['index.node', 'core.node']),
+    ].concat(...['index.node', 'core.node', 'generate']),
   },
 };
 

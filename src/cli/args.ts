@@ -13,6 +13,8 @@ export interface OptionSpec {
   readonly value?: string;
   readonly choices?: readonly string[];
   readonly required?: boolean;
+  /** May be given more than once. */
+  readonly many?: boolean;
   readonly help: string;
 }
 
@@ -36,8 +38,10 @@ export interface CommandSpec {
 
 export interface Parsed {
   readonly operands: readonly string[];
-  /** Text of each option that takes a value and was given. */
+  /** Text of each option that takes a value and was given; the last where there are several. */
   readonly values: ReadonlyMap<string, string>;
+  /** All texts of each option that may be given more than once and was. */
+  readonly lists: ReadonlyMap<string, readonly string[]>;
   readonly flags: ReadonlySet<string>;
 }
 
@@ -73,7 +77,8 @@ export function parse(spec: CommandSpec, argv: readonly string[]): Parsed {
   const operands = tokens.filter((t) => t.kind === 'positional').map((t) => t.value);
   const flags = new Set(given.filter((t) => t.value === undefined).map((t) => t.name));
   const values = new Map<string, string>();
-  if (flags.has('help') || flags.has('version')) return { operands, values, flags };
+  const lists = new Map<string, string[]>();
+  if (flags.has('help') || flags.has('version')) return { operands, values, lists, flags };
 
   for (const { name, rawName, value } of given) {
     const option = options.find((o) => o.name === name);
@@ -85,8 +90,10 @@ export function parse(spec: CommandSpec, argv: readonly string[]): Parsed {
       if (value !== undefined) throw new MgtError('Usage', rawName, 'no value', `"${value}"`);
       continue;
     }
-    if (values.has(name)) throw new MgtError('Usage', `--${name}`, 'to be given once', 'a second value');
+    if (values.has(name) && !option.many)
+      throw new MgtError('Usage', `--${name}`, 'to be given once', 'a second value');
     if (value !== undefined) values.set(name, value);
+    if (value !== undefined && option.many) lists.set(name, [...(lists.get(name) ?? []), value]);
     if (option.choices) checkChoice(`--${name}`, value, option.choices);
   }
   if (bare !== undefined) throw new MgtError('Usage', bare, 'a value', undefined);
@@ -96,7 +103,7 @@ export function parse(spec: CommandSpec, argv: readonly string[]): Parsed {
       throw new MgtError('Usage', option.short ? `-${option.short}` : `--${option.name}`, option.help, undefined);
     }
   }
-  return { operands, values, flags };
+  return { operands, values, lists, flags };
 }
 
 /**

@@ -20,8 +20,10 @@ export interface CallJob {
 
 export interface CallAnswer {
   readonly result: InferResult;
-  /** The call as a log takes it. */
-  readonly recorded: RecordedCall;
+  /** Values of one output: of an embedding, or of a token's logits. */
+  readonly size: number;
+  /** The call as a log takes it; none where the logits of every token were asked for, which no log holds. */
+  readonly recorded: RecordedCall | undefined;
   /** The session after the call. */
   readonly session: Uint8Array | undefined;
 }
@@ -36,7 +38,7 @@ export async function callWasm(
   const progress = createProgress();
   try {
     let recorded: RecordedCall | undefined;
-    const log = { record: (call: RecordedCall): void => void (recorded = call) };
+    const log = input.all ? undefined : { record: (call: RecordedCall): void => void (recorded = call) };
     const { seed, ...options } = setup;
     checkInteger('seed', seed ?? 0, 0, U32_MAX);
     const model = await MincutGatedTransformer.load(path, {
@@ -55,7 +57,8 @@ export async function callWasm(
           : model.restore(given, { log });
     if (session) checkSame(setup, session.options);
     const result = (session ?? model).infer(input);
-    return { result, recorded: recorded!, session: session?.snapshot() };
+    const { kind, hidden, vocab } = model.info.config;
+    return { result, size: kind === 'encoder' ? hidden : vocab, recorded, session: session?.snapshot() };
   } finally {
     progress.done();
   }

@@ -128,19 +128,22 @@ export async function readStdin(signal: AbortSignal): Promise<Uint8Array> {
   return Buffer.concat(chunks);
 }
 
+/** @throws MgtError `BadFile` where the bytes are not UTF-8 */
+export function toText(field: string, bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new MgtError('BadFile', field, 'UTF-8 text', 'bytes that are not', { cause });
+  }
+}
+
 /**
  * Bytes as lines: ended by LF or CRLF, a blank line is an empty text, what follows the last line end counts only
  * if it is not empty.
  * @throws MgtError `BadFile` where the bytes are not UTF-8
  */
 export function toLines(field: string, bytes: Uint8Array): string[] {
-  let text: string;
-  try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch (cause) {
-    throw new MgtError('BadFile', field, 'UTF-8 text', 'bytes that are not', { cause });
-  }
-  const lines = text.split('\n');
+  const lines = toText(field, bytes).split('\n');
   if (lines.at(-1) === '') lines.pop();
   return lines.map((line) => (line.endsWith('\r') ? line.slice(0, -1) : line));
 }

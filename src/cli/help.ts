@@ -45,7 +45,7 @@ function usage(spec: CommandSpec): string[] {
     return o.required ? name : `[${name}]`;
   });
   const options = spec.options.map((o) => {
-    const name = `${o.short ? `-${o.short}` : `--${o.name}`}${o.value ? ` ${o.value}` : ''}`;
+    const name = `${o.short ? `-${o.short}` : `--${o.name}`}${o.value ? ` ${o.value}${o.many ? '…' : ''}` : ''}`;
     return o.required ? name : `[${name}]`;
   });
   return [`mgt ${spec.name}`, ...operands, ...options];

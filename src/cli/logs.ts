@@ -22,9 +22,10 @@ export async function openLog(bytes: Uint8Array | undefined, path: string): Prom
  */
 export function appendCall(
   calls: CallLog,
-  { recorded, session: state }: CallAnswer,
+  { recorded: call, session: state }: CallAnswer,
   before: Uint8Array | 'new' | undefined,
 ): Promise<Uint8Array> {
+  const recorded = call!;
   if (!(before instanceof Uint8Array)) {
     calls.record({ ...recorded, state });
   } else {

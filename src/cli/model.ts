@@ -34,8 +34,11 @@ export function sha256Hex(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-/** f32 values as raw little-endian bytes, whatever the machine's own order. */
+const SAME_ORDER = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+
+/** f32 values as raw little-endian bytes, whatever the machine's own order: the same memory where that is little-endian. */
 export function littleEndian(values: Float32Array): Uint8Array {
+  if (SAME_ORDER) return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   const bytes = new Uint8Array(4 * values.length);
   const view = new DataView(bytes.buffer);
   values.forEach((v, i) => view.setFloat32(4 * i, v, true));

@@ -58,7 +58,7 @@ export async function answerJob({ path, setup, input, session: given }: CallJob)
     session: before ? 0 : null,
     from: before ? 'start' : 'none',
   };
-  return { result, recorded, session: state && encodeSnapshot(state, owner) };
+  return { result, size: outputSize(config), recorded, session: state && encodeSnapshot(state, owner) };
 }
 
 /** What `MincutGatedTransformer.load` makes of the same options. @throws MgtError as it does */

@@ -60,17 +60,37 @@ export const CALL_OPTIONS: readonly OptionSpec[] = [
 ];
 
 /** The call as the words spell it; whether it makes sense is the engine's to say. */
-export function readInput({ values }: Parsed): InferInput {
+export async function readInput({ operands, values, flags }: Parsed, signal: AbortSignal): Promise<InferInput> {
+  checkOneGiven(values, ['tokens', 'prompt']);
+  const [list, prompt] = [values.get('tokens'), values.get('prompt')];
+  return {
+    ...readPackets(values),
+    signature: readSignature(values.get('signature')),
+    tokens: prompt === undefined ? parseNumberList('--tokens', list!) : await tokensOf(operands[0]!, prompt, signal),
+    ...(flags.has('all') && { all: true }),
+  };
+}
+
+async function tokensOf(path: string, text: string, signal: AbortSignal): Promise<number[]> {
+  const { encodeAll, openTokenizer } = await import('./text.js');
+  return encodeAll(await openTokenizer(path, signal), text);
+}
+
+/** The packets as the words spell them. @throws MgtError `Usage` where they are no JSON */
+export function readPackets(values: ReadonlyMap<string, string>): Pick<InferInput, 'gate' | 'spikes'> {
   const json = (name: string): object | undefined => {
     const text = values.get(name);
     return text === undefined ? undefined : (parseJson(`--${name}`, text) as object);
   };
-  return {
-    tokens: parseNumberList('--tokens', values.get('tokens')!),
-    gate: json('gate'),
-    spikes: json('spikes'),
-    signature: readSignature(values.get('signature')),
-  };
+  return { gate: json('gate'), spikes: json('spikes') };
+}
+
+/** @throws MgtError `Usage` unless exactly one of these options is there */
+export function checkOneGiven(values: ReadonlyMap<string, string>, names: readonly string[]): void {
+  const given = names.filter((name) => values.has(name)).map((name) => `--${name}`);
+  if (given.length === 1) return;
+  const options = names.map((name) => `--${name}`).join(', ');
+  throw new MgtError('Usage', given[1] ?? `--${names[0]}`, `one of ${options}`, given.join(' and ') || undefined);
 }
 
 /** @throws MgtError `Usage` for anything but decimal digits; the engine refuses what no u64 holds */

@@ -32,6 +32,7 @@ const QUANT: OptionSpec = {
   help: 'weight codes: int8 (default, more accurate) or int7 (fits relaxed SIMD)',
 };
 
+const TOKENS: OptionSpec = { name: 'tokens', value: '1,2,3', help: 'token ids, separated by commas' };
 const SIMD: OptionSpec = {
   name: 'simd',
   value: 'auto|plain|relaxed',
@@ -42,13 +43,22 @@ const SIMD: OptionSpec = {
 export const COMMANDS: readonly Command[] = [
   {
     name: 'convert',
-    summary: 'make a model file from a Hugging Face directory',
+    summary: 'make a model file from a Hugging Face directory or a GGUF file',
     operands: [
-      { name: 'SRC', required: true, help: 'a directory with config.json and model.safetensors, or an https:// one' },
+      {
+        name: 'SRC',
+        required: true,
+        help: 'a directory with config.json and safetensors (BERT, Llama, Qwen2, Mistral, GPT-2) or a .gguf file; or an https:// one',
+      },
     ],
     options: [
       OUTPUT,
-      QUANT,
+      {
+        name: 'quant',
+        value: 'int8|int4|int7',
+        choices: ['int8', 'int4', 'int7'],
+        help: 'weight codes: int8 (default), int4 for decoders (default for a 4-bit GGUF, whose grid is kept), int7 (fits relaxed SIMD)',
+      },
       { name: 'allow-noise', help: 'write the file even where quantisation loses too much, and record that' },
       JSON_FLAG,
     ],
@@ -83,10 +93,12 @@ export const COMMANDS: readonly Command[] = [
   },
   {
     name: 'infer',
-    summary: 'run a model on token ids as given, nothing added',
+    summary: 'run a model once on token ids as given, or on a text',
     operands: [FILE],
     options: [
-      { name: 'tokens', value: '1,2,3', required: true, help: 'token ids, separated by commas' },
+      TOKENS,
+      { name: 'prompt', value: 'TEXT', help: 'a text instead; its tokens as mgt tokenize gives them' },
+      { name: 'all', help: "every token's logits instead of the last one's (decoders)" },
       ...CALL_OPTIONS,
       { name: 'session', value: 'FILE', help: 'a session to go on with and to write back; made if missing' },
       { name: 'log', value: 'FILE', help: 'append the call to a hash-chained log (.bin: binary, else JSON lines)' },
@@ -104,8 +116,79 @@ export const COMMANDS: readonly Command[] = [
       'mgt infer micro.mgt --tokens 1,2,3 --json',
       `mgt infer micro.mgt --tokens 1,2,3 --gate '{"lambda":20}'`,
       'mgt infer micro.mgt --tokens 4,5 --session talk.mgts --log calls.jsonl',
+      'mgt infer smollm2.mgt --prompt "The sea is" --all --out logits.f32',
     ],
     load: () => import('./commands/infer.js'),
+  },
+  {
+    name: 'generate',
+    summary: 'let a decoder go on with a text, or answer',
+    operands: [FILE],
+    options: [
+      { name: 'prompt', value: 'TEXT', help: 'the text to go on with; its tokens as mgt tokenize gives them' },
+      {
+        name: 'chat',
+        value: 'TEXT',
+        many: true,
+        help: "what the user says, through the model's own chat template; given again, the next turn after the answer",
+      },
+      { name: 'system', value: 'TEXT', help: 'the system message before the first --chat' },
+      { ...TOKENS, help: 'token ids instead, separated by commas' },
+      { name: 'max-tokens', value: 'N', help: 'at most so many tokens; default: until the model or its context ends' },
+      { name: 'temperature', value: 'T', help: '0 (default) takes the likeliest token, above 0 draws one' },
+      { name: 'top-k', value: 'K', help: 'draw from the K likeliest; 0 (default): all' },
+      { name: 'top-p', value: 'P', help: 'draw from the likeliest that reach this share; 1 (default): all' },
+      { name: 'min-p', value: 'P', help: 'draw from those at least P times as likely as the likeliest; default 0' },
+      { name: 'repetition-penalty', value: 'R', help: 'make tokens that stand in the context less likely; 1: not' },
+      { name: 'stop', value: 'TEXT', many: true, help: 'end before this text; may be given again' },
+      { name: 'ring', help: 'go on past the context: the oldest tokens are forgotten' },
+      ...CALL_OPTIONS.filter(({ name }) => name !== 'signature'),
+      SIMD,
+      JSON_FLAG,
+    ],
+    examples: [
+      'mgt generate smollm2.mgt --prompt "The sea is" --max-tokens 40',
+      'mgt generate smollm2.mgt --chat "What is a transformer?" --temperature 0.7 --seed 1',
+      'mgt generate smollm2.mgt --system "Be brief." --chat "Hi!" --chat "And now?" --json',
+    ],
+    notes: [
+      'With --json, one line at the end: text, promptTokens, tokens (without the end',
+      'token), finishReason (stop, length or context) and stats in tokens and ms. Of',
+      'several turns it tells the last one: promptTokens is its whole prompt,',
+      'stats.prefillTokens what of that was not in the session already.',
+    ],
+    load: () => import('./commands/generate.js'),
+  },
+  {
+    name: 'perplexity',
+    summary: "measure how well a decoder foretells a text's tokens",
+    operands: [FILE],
+    options: [
+      { name: 'file', value: 'TEXT', required: true, help: 'a UTF-8 text file; -: stdin' },
+      { name: 'context', value: 'N', help: "tokens of a window; default: the model's context" },
+      SIMD,
+      JSON_FLAG,
+    ],
+    examples: ['mgt perplexity smollm2.mgt --file book.txt --json'],
+    notes: [
+      'The whole text is made into tokens once, special ones as mgt tokenize adds',
+      'them, and cut into windows that do not overlap. The first token of each is not',
+      'scored. nll is the mean in nats; perplexity is e^nll.',
+    ],
+    load: () => import('./commands/perplexity.js'),
+  },
+  {
+    name: 'tokenize',
+    summary: "show the tokens of a text; the model's weights are not read",
+    operands: [FILE, { name: 'TEXT', required: true, help: 'the text; special tokens written in it count as such' }],
+    options: [{ name: 'no-special', help: 'without the special tokens that the model puts around a text' }, JSON_FLAG],
+    examples: ['mgt tokenize smollm2.mgt "Hello, sea 🌊" --json'],
+    notes: [
+      'Each piece is the text that its token completes: joined they are the text. A',
+      'token that ends inside a character has an empty piece; the one that ends it has',
+      'it whole. Of a WordPiece model: the tokens as the vocabulary writes them.',
+    ],
+    load: () => import('./commands/tokenize.js'),
   },
   {
     name: 'replay',

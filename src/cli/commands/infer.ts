@@ -1,3 +1,4 @@
+import { MgtError } from '../../errors.js';
 import type { InferResult } from '../../engine/run.js';
 import { callReference, callWasm, type CallAnswer, type CallJob } from '../calls.js';
 import { beginFile, type PendingFile } from '../files.js';
@@ -9,12 +10,14 @@ import { countText, firstValues, jsonFloats, oneLine, print } from '../output.js
 import { readInput, readSetup } from '../setup.js';
 import type { Run } from '../specs.js';
 
-/** `mgt infer`: one call on token ids as given, stateless or of a session kept in a file. */
+/** `mgt infer`: one call on token ids or a text, stateless or of a session kept in a file. */
 export const run: Run = async (parsed, { json, signal }) => {
   const { operands, values: words } = parsed;
   const [path, sessionPath, logPath, out] = [operands[0]!, words.get('session'), words.get('log'), words.get('out')];
-  const input = readInput(parsed);
+  const input = await readInput(parsed, signal);
   const setup = await readSetup(parsed);
+  if (input.all && logPath !== undefined)
+    throw new MgtError('Usage', '--all', 'no --log, which holds one output of a call', '--log');
   await checkDistinct([
     ['--session', sessionPath],
     ['--log', logPath],
@@ -52,7 +55,7 @@ export const run: Run = async (parsed, { json, signal }) => {
     await session?.next.write(answer.session!);
     await raw?.write(bytes);
     for (const file of files) await file.commit();
-    await show(result, bytes, out, json);
+    await show(answer, input.all === true, bytes, out, json);
   } finally {
     await Promise.all(files.map((file) => file.discard()));
   }
@@ -63,25 +66,40 @@ function compute(job: CallJob, words: ReadonlyMap<string, string>, signal: Abort
   return callWasm(job, (words.get('simd') ?? 'auto') as 'auto' | 'plain' | 'relaxed', signal);
 }
 
-async function show(result: InferResult, raw: Uint8Array, out: string | undefined, json: boolean): Promise<void> {
+async function show(
+  { result, size }: CallAnswer,
+  all: boolean,
+  raw: Uint8Array,
+  out: string | undefined,
+  json: boolean,
+): Promise<void> {
   const { kind, witness, stats } = result;
   const values = (result.embedding ?? result.logits)!;
   const sha256 = sha256Hex(raw);
-  if (json) {
-    const head = JSON.stringify({ kind, shape: [values.length], sha256 }).slice(1, -1);
-    const body = out === undefined ? `,"values":${jsonFloats(values)}` : '';
-    await print(`{${head}${body},${JSON.stringify({ witness, stats }).slice(1)}\n`);
-  } else {
-    await print(`${summary(result, values, sha256, out).join('\n')}\n`);
+  if (!json) return print(`${summary(result, values, size, sha256, out).join('\n')}\n`);
+  const shape = all ? [values.length / size, size] : [size];
+  await print(JSON.stringify({ kind, shape, sha256 }).slice(0, -1));
+  // By rows: no string holds the logits of many tokens.
+  for (let at = 0; out === undefined && at < values.length; at += size) {
+    await print(`${at === 0 ? ',"values":[' : ','}${jsonFloats(values.subarray(at, at + size)).slice(1, -1)}`);
   }
+  await print(`${out === undefined ? ']' : ''},${JSON.stringify({ witness, stats }).slice(1)}\n`);
 }
 
-function summary({ kind, witness, stats }: InferResult, values: Float32Array, sha256: string, out?: string): string[] {
+function summary(
+  { kind, witness, stats }: InferResult,
+  values: Float32Array,
+  size: number,
+  sha256: string,
+  out?: string,
+): string[] {
   const { macs } = stats;
   const calls = Object.values(stats.kernelCalls).reduce((sum, n) => sum + n, 0);
-  const best = kind === 'logits' ? [['largest', largest(values, 5)]] : [];
+  const last = values.subarray(values.length - size);
+  const best = kind === 'logits' ? [['largest', largest(last, 5)]] : [];
   return [
-    [kind, firstValues(values)],
+    [kind, firstValues(last)],
+    ...(last.length < values.length ? [['', `of the last of ${values.length / size} tokens`]] : []),
     ...best,
     ['sha256', sha256],
     ...(out === undefined ? [] : [['written', `${out}, ${4 * values.length} bytes of raw f32`]]),
