@@ -38,6 +38,8 @@ export interface ModelConfig {
   readonly normalize: boolean;
   /** Code of the linear layers: int8 (±127), int7 (±63, stored +64, for relaxed dot) or int4 (blocks of 32 with scale and minimum). */
   readonly quant: Quant;
+  /** Linear layers that an int4 model has in int8, by name; `undefined`: none. A source's own 8-bit tensors stay so. */
+  readonly int8Tensors?: readonly string[];
   /** Per-channel multipliers before the quantisation of each linear input (design: SmoothQuant). */
   readonly smoothed: boolean;
   /** RoPE beyond base^(−2i/d); `undefined`: nothing else. */
@@ -109,6 +111,7 @@ const KEYS = [
   'activation',
   'pooling',
   'quant',
+  'int8Tensors',
   'rope',
   'tiers',
 ];
@@ -134,6 +137,7 @@ export function validateConfig(value: unknown, code: ErrorCode = 'BadConfig'): M
   c.quant = checkOneOf('config.quant', raw.quant, QUANTS, code);
   c.normEps = checkReal('config.normEps', raw.normEps, 0, 1, code);
   c.ropeBase = checkReal('config.ropeBase', raw.ropeBase, 0, 1e12, code);
+  if (raw.int8Tensors !== undefined) c.int8Tensors = readNames('config.int8Tensors', raw.int8Tensors, code);
   if (raw.rope !== undefined) c.rope = readRope(raw.rope, code);
   if (raw.tiers !== undefined) c.tiers = readTiers('config.tiers', raw.tiers, {}, code);
   const config = c as unknown as ModelConfig;
@@ -148,6 +152,8 @@ export function validateConfig(value: unknown, code: ErrorCode = 'BadConfig'): M
       `${heads} × ${headDim}`,
     );
   }
+  if (config.int8Tensors && config.quant !== 'int4')
+    throw new MgtError(code, 'config.int8Tensors', 'nothing but with int4', config.quant);
   if (config.rope && config.positions !== 'rope')
     throw new MgtError(code, 'config.rope', `nothing with positions ${config.positions}`, 'a RoPE scaling');
   if (config.rope?.dynamic && headDim < 4)
@@ -163,6 +169,14 @@ export function validateConfig(value: unknown, code: ErrorCode = 'BadConfig'): M
     throw new MgtError(code, 'config.tiedHead', 'false for an encoder', true);
   if (config.tiers) checkTierOrder('config.tiers', config.tiers, config.layers, config.context, code);
   return Object.freeze(config);
+}
+
+/** Which names there are is known where the weights are planned. */
+function readNames(field: string, value: unknown, code: ErrorCode): readonly string[] {
+  if (Array.isArray(value) && value.length > 0 && value.every((name) => typeof name === 'string')) {
+    if (new Set(value).size === value.length) return Object.freeze([...(value)]);
+  }
+  throw new MgtError(code, field, 'names of linear layers, each once', value);
 }
 
 function readRope(value: unknown, code: ErrorCode): RopeScaling {

@@ -1,4 +1,5 @@
 import { MgtError, show, type ErrorCode } from '../errors.js';
+import type { DecoderAccuracy, EncoderAccuracy } from '../format/file.js';
 
 /** What the shell sees: results on stdout, one line per error on stderr, an exit code by kind of error. */
 
@@ -89,4 +90,14 @@ export function bytesText(bytes: number): string {
 export function firstValues(values: Float32Array, count = 6): string {
   const shown = Array.from(values.subarray(0, count), (v) => v.toFixed(4)).join(' ');
   return values.length > count ? `${shown} … (${values.length} values)` : shown;
+}
+
+/** What quantisation cost, for people. */
+export function accuracyText(accuracy: EncoderAccuracy | DecoderAccuracy): string {
+  if ('kl' in accuracy) {
+    const { kl, top1, tokens } = accuracy;
+    return `KL to float ${kl.toFixed(5)} nats, same top token ${(100 * top1).toFixed(1)} % (${tokens} tokens)`;
+  }
+  const { cosineMean, cosineMin, texts } = accuracy;
+  return `cosine to float mean ${cosineMean.toFixed(5)}, min ${cosineMin.toFixed(5)} (${texts} texts)`;
 }

@@ -1,16 +1,10 @@
-/** How close the engine's vectors are to the float model's. */
-export interface Accuracy {
-  readonly cosineMean: number;
-  readonly cosineMin: number;
-  /** Texts, or random sequences where there is no tokenizer. */
-  readonly texts: number;
-}
+import type { EncoderAccuracy } from '../format/file.js';
 
 /** What a file must reach to be worth writing. */
 export const ENOUGH = { cosineMean: 0.99, cosineMin: 0.97 } as const;
 
 /** Mean and minimum of the cosines of pairs, rounded to 6 digits; lengths of vectors do not matter. */
-export function compare(engine: readonly Float32Array[], float: readonly Float32Array[]): Accuracy {
+export function compare(engine: readonly Float32Array[], float: readonly Float32Array[]): EncoderAccuracy {
   const cosines = float.map((vector, i) => cosine(vector, engine[i]!));
   const round = (x: number): number => Math.round(x * 1e6) / 1e6;
   return {

@@ -1,19 +1,17 @@
 import { checkKeys, checkOneOf, checkSignal } from '../check.js';
 import { QUANTS, type Quant } from '../config.js';
 import { MgtError } from '../errors.js';
-import type { ModelMeta, QuantReport } from '../format/file.js';
-import { packPayload } from '../format/pack.js';
-import { writeModel } from '../format/write.js';
-import { ENOUGH, compare, type Accuracy } from './accuracy.js';
-import { readHuggingFace, type SourceModel } from './huggingface.js';
-import { chooseInputs, type Inputs } from './inputs.js';
-import { encoderConfig, encoderWeights } from './mapping.js';
-import { smoothing, startCalibration, type Smoothing } from './smooth.js';
-import { openSource, type FileSource } from './source.js';
-import { engineVectors, floatVectors } from './vectors.js';
+import type { DecoderAccuracy, EncoderAccuracy } from '../format/file.js';
+import { isDecoderConfig } from './decoder-config.js';
+import type { Inputs } from './inputs.js';
+import { objectOf } from './json.js';
+import { findSource, inMemory, type FileSource } from './source.js';
 
 export interface ConvertOptions {
-  /** Code of the linear layers: `int8` (default, more accurate) or `int7` (fits relaxed SIMD). */
+  /**
+   * Code of the linear layers: `int8`, more accurate than `int7`, which fits relaxed SIMD; `int4` for decoders, groups of 32 with scale and
+   * minimum, a GGUF's own 4-bit grids kept exactly. Default: `int4` for a GGUF file with 4-bit tensors, else `int8`.
+   */
   readonly quant?: Quant | undefined;
   /** Write the file however much quantisation lost; recorded in it. */
   readonly allowNoise?: boolean | undefined;
@@ -21,7 +19,10 @@ export interface ConvertOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Where a conversion stands: bytes (read), sequences (calibrate, measure) or candidates (pack) done, and in all. */
+/**
+ * Where a conversion stands: bytes (read), sequences (calibrate), layers and sequences (measure), candidates or, of a decoder, bytes
+ * (pack) done, and in all.
+ */
 export interface ConvertProgress {
   readonly phase: 'read' | 'calibrate' | 'pack' | 'measure';
   readonly loaded: number;
@@ -38,126 +39,73 @@ export interface ConvertReport {
   readonly bytes: number;
   /** The linear layer that quantisation changed most: relative RMS of its weights. */
   readonly worstTensor: { readonly name: string; readonly error: number };
-  /** Cosines of the finished file's vectors to float arithmetic on the source's own weights. */
-  readonly accuracy: Accuracy;
+  /** The finished file beside float arithmetic on the source's own weights. */
+  readonly accuracy: EncoderAccuracy | DecoderAccuracy;
   /** What accuracy was measured on. */
   readonly measuredOn: Inputs['kind'];
   readonly smoothed: boolean;
   readonly tokenizer: boolean;
 }
 
-/** Calibration cosine from which on a smoothed model is taken without trying it unsmoothed. */
-const GOOD = 0.999;
+export interface Converted {
+  readonly bytes: Uint8Array;
+  readonly report: ConvertReport;
+}
+
+/** Reports, and stops an aborted conversion. @throws MgtError `Aborted` */
+export type Progress = (phase: ConvertProgress['phase'], loaded: number, total: number) => void;
+
+/** What was asked for, checked. */
+export interface Job {
+  readonly quant: Quant | undefined;
+  readonly allowNoise: boolean;
+  readonly signal: AbortSignal | undefined;
+  readonly progress: Progress;
+}
 
 /**
- * Converts a Hugging Face BERT directory to an `.mgt` file, and measures what that cost: the finished file runs in the
- * engine on texts kept for that, against the source's own float weights. About 10 s of one core for 22 M parameters.
- * @param source path (Node), `https://` URL of the directory, or any `FileSource`
+ * Converts a trained model to an `.mgt` file, and measures what that cost: the finished file runs in the engine on texts kept for that,
+ * against the source's own float weights. A Hugging Face directory of a BERT, Llama (Mistral, Qwen2) or GPT-2, or a GGUF file of the latter
+ * two. A decoder's rows are read as they are wanted; beside them there are the new file and the engine that measures it.
+ * @param source path (Node) or `https://` URL of the directory or .gguf file; any `FileSource`; the bytes of a GGUF file
  * @throws MgtError `FileNotFound`, `BadFile`, `Truncated`, `BadWeights`, `UnsupportedArchitecture`, `UnsupportedMode`,
- * `NoisyModel` (cosine mean below 0.99 or minimum below 0.97), `Aborted`, `BadInput`
+ * `NoisyModel` (cosine mean below 0.99 or minimum below 0.97, KL above 0.1), `MissingDependency`, `Aborted`, `BadInput`
  */
 export async function convert(
-  source: string | FileSource,
+  source: string | Uint8Array | FileSource,
   options: ConvertOptions = {},
-): Promise<{ bytes: Uint8Array; report: ConvertReport }> {
+): Promise<Converted> {
   const o = checkKeys('options', options, ['quant', 'allowNoise', 'onProgress', 'signal']) as ConvertOptions;
-  const quant = checkOneOf('quant', o.quant ?? 'int8', QUANTS);
-  if (quant === 'int4') throw new MgtError('UnsupportedMode', 'quant', 'int8 or int7 for an encoder', quant);
+  const quant = o.quant === undefined ? undefined : checkOneOf('quant', o.quant, QUANTS);
   const allowNoise = o.allowNoise ?? false;
   if (typeof allowNoise !== 'boolean') throw new MgtError('BadInput', 'allowNoise', 'true or false', allowNoise);
   const { signal } = o;
-  const progress = (phase: ConvertProgress['phase'], loaded: number, total: number): void => {
+  const progress: Progress = (phase, loaded, total) => {
     checkSignal(signal, 'convert');
     o.onProgress?.({ phase, loaded, total });
   };
   checkSignal(signal, 'convert');
-  const files = typeof source === 'string' ? await openSource(source) : source;
-  const model = await readHuggingFace(files, {
-    signal,
-    onProgress: (loaded, total) => progress('read', loaded, total),
-  });
-  const inputs = chooseInputs(model);
-  const best = await search(model, inputs, quant, progress);
-
-  const accuracy = await judge(model, best.file, inputs.accuracy, (done, all) => progress('measure', done, all));
-  const noisy = accuracy.cosineMean < ENOUGH.cosineMean || accuracy.cosineMin < ENOUGH.cosineMin;
-  if (noisy && !allowNoise) {
-    const [key, got] =
-      accuracy.cosineMean < ENOUGH.cosineMean
-        ? (['cosineMean', accuracy.cosineMean] as const)
-        : (['cosineMin', accuracy.cosineMin] as const);
-    throw new MgtError('NoisyModel', `accuracy.${key}`, `at least ${ENOUGH[key]}`, got);
+  const job = { quant, allowNoise, signal, progress };
+  const { files, file } = await opened(source);
+  if (file === undefined) {
+    const config = await files.read('config.json', { signal });
+    if (!config || !isDecoderConfig(objectOf('config.json', config))) {
+      return (await import('./convert-encoder.js')).convertEncoder(files, job);
+    }
   }
-  const { worstTensor, smoothed, tensors } = best;
-  const report: QuantReport = {
-    scheme: `${quant} per row, activations int8 per 64${smoothed ? ', smoothed' : ''}`,
-    ...{ worstTensor, accuracy, measuredOn: inputs.kind },
-    ...(noisy ? { allowNoise: true } : {}),
-  };
-  const bytes = await writeModel(best.config, best.payload, metaOf(model, report));
-  return {
-    bytes,
-    report: {
-      ...{ name: model.name, license: model.license, quant, tensors, bytes: bytes.length, worstTensor, accuracy },
-      ...{ measuredOn: inputs.kind, smoothed, tokenizer: model.tokenizer !== undefined },
-    },
-  };
+  return (await import('./convert-decoder.js')).convertDecoder(files, file, job);
 }
 
-type Candidate = Awaited<ReturnType<typeof pack>>;
-
-/** Calibrates and packs with smoothing; a model that comes out badly is packed without it too, and the better one wins. */
-async function search(
-  model: SourceModel,
-  { calibration }: Inputs,
-  quant: Quant,
-  progress: (phase: ConvertProgress['phase'], loaded: number, total: number) => void,
-): Promise<Candidate> {
-  const { bert } = model;
-  const { maxima, observe } = startCalibration(bert);
-  const calibrated = (done: number): void => progress('calibrate', done, calibration.length);
-  const float = await floatVectors(model, calibration, calibrated, observe);
-  const measured = async (candidate: Candidate): Promise<number> =>
-    compare(await engineVectors(candidate.file, calibration), float).cosineMean;
-  progress('pack', 0, 1);
-  const smoothed = await pack(model, quant, smoothing(bert, maxima));
-  progress('pack', 1, 1);
-  const cosine = await measured(smoothed);
-  if (cosine >= GOOD) return smoothed;
-  progress('pack', 1, 2);
-  const plain = await pack(model, quant, undefined);
-  progress('pack', 2, 2);
-  return (await measured(plain)) > cosine ? plain : smoothed;
+interface Opened {
+  readonly files: FileSource;
+  /** The GGUF file among them, where one is meant. */
+  readonly file: string | undefined;
 }
 
-/** A complete file, its report still without accuracy. */
-async function pack(model: SourceModel, quant: Quant, smooth: Smoothing | undefined) {
-  const { bert, pooling, normalize } = model;
-  const smoothed = smooth !== undefined;
-  const config = encoderConfig(bert, { pooling, normalize, quant, smoothed });
-  let tensors = 0;
-  const weights = encoderWeights(bert, smooth);
-  const { payload, errors } = packPayload(config, (tensor) => {
-    tensors++;
-    return weights(tensor);
-  });
-  const worstTensor = errors.reduce((a, b) => (b.error > a.error ? b : a));
-  const file = await writeModel(config, payload, metaOf(model, { scheme: quant, worstTensor }));
-  return { config, payload, file, tensors, worstTensor, smoothed };
-}
-
-const metaOf = ({ name, license, tokenizer }: SourceModel, report: QuantReport): ModelMeta => ({
-  source: { name, license },
-  report,
-  ...(tokenizer ? { tokenizer: { json: tokenizer.json, config: tokenizer.config } } : {}),
-});
-
-async function judge(
-  model: SourceModel,
-  file: Uint8Array,
-  ids: readonly number[][],
-  progress: (done: number, all: number) => void,
-): Promise<Accuracy> {
-  const engine = await engineVectors(file, ids);
-  return compare(engine, await floatVectors(model, ids, (done) => progress(done, ids.length)));
+async function opened(source: string | Uint8Array | FileSource): Promise<Opened> {
+  if (typeof source === 'string') return findSource(source);
+  if (!ArrayBuffer.isView(source)) return { files: source, file: undefined };
+  const access = inMemory(source);
+  const [name, file] = ['bytes', 'model.gguf'];
+  return { files: { name, read: () => Promise.resolve(source), open: () => Promise.resolve(access) }, file };
 }

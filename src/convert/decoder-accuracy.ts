@@ -1,14 +1,5 @@
 import { MgtError } from '../errors.js';
-
-/** How close the engine's next-token distributions are to the float model's. */
-export interface LogitAccuracy {
-  /** Mean KL(float ‖ engine), in nats. */
-  readonly kl: number;
-  /** Share of positions with the same most likely token; of equal logits the first counts, as in greedy decoding. */
-  readonly top1: number;
-  /** Positions. */
-  readonly tokens: number;
-}
+import type { DecoderAccuracy } from '../format/file.js';
 
 /** Bound once, as in erf.ts. */
 const { exp, log } = Math;
@@ -19,7 +10,7 @@ const { exp, log } = Math;
  * allows has lost everything: all give a KL of Infinity.
  * @throws MgtError `BadInput` on lengths that differ, are 0 or no multiple of the vocabulary
  */
-export function compareLogits(float: Float32Array, engine: Float32Array, vocab: number): LogitAccuracy {
+export function compareLogits(float: Float32Array, engine: Float32Array, vocab: number): DecoderAccuracy {
   const tokens = float.length / vocab;
   if (!Number.isInteger(tokens) || tokens < 1) {
     throw new MgtError('BadInput', 'logits.length', `a multiple of ${vocab}, not 0`, float.length);
@@ -39,10 +30,10 @@ export function compareLogits(float: Float32Array, engine: Float32Array, vocab: 
 }
 
 /** The accuracy over several comparisons together. @throws MgtError `BadInput` where there is none */
-export function pooledAccuracy(parts: readonly LogitAccuracy[]): LogitAccuracy {
+export function pooledAccuracy(parts: readonly DecoderAccuracy[]): DecoderAccuracy {
   const tokens = parts.reduce((sum, part) => sum + part.tokens, 0);
   if (tokens === 0) throw new MgtError('BadInput', 'accuracy', 'at least one position', 0);
-  const mean = (of: (part: LogitAccuracy) => number): number =>
+  const mean = (of: (part: DecoderAccuracy) => number): number =>
     parts.reduce((sum, part) => sum + of(part) * part.tokens, 0) / tokens;
   return { kl: mean(({ kl }) => kl), top1: mean(({ top1 }) => top1), tokens };
 }

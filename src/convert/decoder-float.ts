@@ -1,4 +1,4 @@
-import { checkInteger, checkSignal } from '../check.js';
+import { checkInteger } from '../check.js';
 import { MgtError } from '../errors.js';
 import type { DecoderFacts, DecoderModel } from './decoder.js';
 import { activate } from './float.js';
@@ -13,9 +13,6 @@ const BLOCK = 2 ** 20;
 export interface FloatOptions {
   /** Context the model is loaded with, in tokens: dynamic NTK takes its base from it. Default: the facts' own. */
   readonly context?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
-  /** Layers done, and in all. */
-  readonly onLayer?: ((done: number, layers: number) => void) | undefined;
 }
 
 /**
@@ -25,13 +22,26 @@ export interface FloatOptions {
  * SmolLM2-135M's shape: 256 tokens in 16 s, and 4 s for their logits, on one x86-64 core (1.7 GMAC/s).
  * @param sequences token ids, each sequence 1..context long
  * @returns per sequence f32[length][hidden], input of the head
- * @throws MgtError `BadInput` (an empty sequence, an id outside of the vocabulary), `BadWeights`, `Aborted`
+ * @throws MgtError `BadInput` (an empty sequence, an id outside of the vocabulary), `BadWeights`
  */
 export function floatStates(
   model: DecoderModel,
   sequences: readonly ArrayLike<number>[],
   options: FloatOptions = {},
 ): Float32Array[] {
+  const steps = floatSteps(model, sequences, options);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
+/** The same, yielding the number of layers done after each. */
+export function* floatSteps(
+  model: DecoderModel,
+  sequences: readonly ArrayLike<number>[],
+  options: FloatOptions = {},
+): Generator<number, Float32Array[]> {
   const { facts } = model;
   const { hidden, heads, kvHeads, headDim, ffn, layers } = facts;
   const context = checkInteger('context', options.context ?? facts.context, 1, 2 ** 24);
@@ -44,7 +54,6 @@ export function floatStates(
   const apply = (name: string, from: Float32Array, inputs: number, outputs: number): Float32Array =>
     linear(model, name, from, rows, inputs, outputs);
   for (let i = 0; i < layers; i++) {
-    checkSignal(options.signal, 'float');
     const p = `layers.${i}`;
     let a = norm(model, `${p}.attention.norm`, x);
     const q = apply(`${p}.attention.query`, a, hidden, heads * headDim);
@@ -68,7 +77,7 @@ export function floatStates(
       for (let j = 0; j < up.length; j++) up[j]! *= gate[j]!;
     } else activate(up, facts.activation);
     add(x, apply(`${p}.ffn.down`, up, ffn, hidden));
-    options.onLayer?.(i + 1, layers);
+    yield i + 1;
   }
   const states = norm(model, 'final.norm', x);
   let at = 0;

@@ -1,10 +1,10 @@
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, type Stats } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { checkSignal } from '../check.js';
 import { MgtError } from '../errors.js';
-import type { FileSource, RandomAccess } from './source.js';
+import type { FileSource, NamedSource, RandomAccess } from './source.js';
 
 /** Bytes between two looks at the abort signal. */
 const CHUNK = 16 * 2 ** 20;
@@ -46,24 +46,41 @@ export async function directorySource(path: string): Promise<FileSource> {
       const about = await stat(full).catch((cause: NodeJS.ErrnoException) =>
         isAbsent(cause) ? undefined : unreadable(full, 'a readable file', cause),
       );
-      if (!about) return undefined;
-      if (!about.isFile()) throw new MgtError('FileNotFound', full, 'a file', 'a directory or device');
-      return randomAccess(full, about.size);
+      return about && fileAccess(full);
     },
   };
 }
 
-function randomAccess(path: string, size: number): RandomAccess {
+/** A directory, or a file of one. @throws MgtError `FileNotFound` */
+export async function findPath(path: string): Promise<NamedSource> {
+  const full = resolve(path.startsWith('file:') ? fileURLToPath(path) : path);
+  const found = await stat(full).catch((cause: NodeJS.ErrnoException) =>
+    unreadable(path, 'a file or directory', cause),
+  );
+  if (found.isDirectory()) return { files: await directorySource(path), file: undefined };
+  return { files: await directorySource(dirname(full)), file: basename(full) };
+}
+
+/** A file opened for reading on demand. @throws MgtError `FileNotFound`: no such file, not readable, a directory or device */
+export function fileAccess(path: string): RandomAccess {
   const failed = (cause: unknown): never => unreadable(path, 'a readable file', cause as NodeJS.ErrnoException);
-  let file: number;
+  let file = -1;
+  let about: Stats | undefined;
   try {
     file = openSync(path, 'r');
+    about = fstatSync(file);
   } catch (cause) {
     return failed(cause);
   }
+  if (!about.isFile()) {
+    closeSync(file);
+    throw new MgtError('FileNotFound', path, 'a file', 'a directory or device');
+  }
+  const { size } = about;
   return {
     size,
     read(at, length) {
+      if (file < 0) throw new MgtError('Disposed', path, 'an open file', 'a closed one');
       const bytes = new Uint8Array(length);
       for (let done = 0; done < length;) {
         let n = 0;
@@ -77,7 +94,10 @@ function randomAccess(path: string, size: number): RandomAccess {
       }
       return bytes;
     },
-    close: () => closeSync(file),
+    close() {
+      if (file >= 0) closeSync(file);
+      file = -1;
+    },
   };
 }
 

@@ -1,5 +1,4 @@
-import type { BertModel } from './bert.js';
-import type { SourceModel } from './huggingface.js';
+import type { SourceTokenizer } from './source-tokenizer.js';
 import { Random } from '../random.js';
 import { ACCURACY_TEXTS, CALIBRATION_TEXTS } from './texts.js';
 
@@ -17,22 +16,27 @@ const RANDOM_COUNT = 40;
 /** Seeds of the two random sets. */
 const SEEDS = { calibration: 0x0ca11b, accuracy: 0xacc11 };
 
+interface Sizes {
+  readonly vocab: number;
+  readonly context: number;
+}
+
 /** Texts where there is a tokenizer, else seeded random ids of mixed lengths. */
-export function chooseInputs({ tokenizer, bert }: SourceModel): Inputs {
+export function chooseInputs(tokenizer: SourceTokenizer | undefined, sizes: Sizes): Inputs {
   if (!tokenizer) {
     return {
       kind: 'random ids',
-      calibration: randomIds(bert, SEEDS.calibration),
-      accuracy: randomIds(bert, SEEDS.accuracy),
+      calibration: randomIds(sizes, SEEDS.calibration),
+      accuracy: randomIds(sizes, SEEDS.accuracy),
     };
   }
   const encode = (texts: readonly string[]): number[][] =>
-    texts.map((text) => tokenizer.text.encode(text, bert.context).tokens).filter(({ length }) => length > 0);
+    texts.map((text) => tokenizer.text.encode(text, sizes.context).tokens).filter(({ length }) => length > 0);
   return { kind: 'texts', calibration: encode(CALIBRATION_TEXTS), accuracy: encode(ACCURACY_TEXTS) };
 }
 
 /** Lengths spread over 1..64, or the context where that is shorter; ids uniform over the vocabulary. */
-function randomIds({ vocab, context }: BertModel, seed: number): number[][] {
+function randomIds({ vocab, context }: Sizes, seed: number): number[][] {
   const random = new Random(seed);
   const longest = Math.min(context, RANDOM_LENGTH);
   return Array.from({ length: RANDOM_COUNT }, (_, i) => {

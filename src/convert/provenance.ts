@@ -26,10 +26,14 @@ function withoutPath(name: string): string {
 }
 
 /** The licence: `license:` of README.md's front matter, else the first line of LICENSE, else "unknown". */
-export function licenceOf(readme: string | undefined, licence: string | undefined): string {
-  const stated = frontMatterLicence(readme ?? '');
+export function licenceOf(readme: Uint8Array | undefined, licence: Uint8Array | undefined): string {
+  // Only shown, never parsed for meaning: odd bytes become U+FFFD.
+  const text = (bytes: Uint8Array | undefined): string => new TextDecoder().decode(bytes);
+  const stated = frontMatterLicence(text(readme));
   if (stated !== '') return stated;
-  const first = (licence ?? '').split('\n').find((line) => line.trim() !== '');
+  const first = text(licence)
+    .split('\n')
+    .find((line) => line.trim() !== '');
   return oneLine(first ?? '') || 'unknown';
 }
 
@@ -45,7 +49,7 @@ function frontMatterLicence(readme: string): string {
   );
 }
 
-const oneLine = (text: string): string =>
+export const oneLine = (text: string): string =>
   text
     // Control characters would reach terminals through `inspect`.
     .replace(/[\s\p{Cc}]+/gu, ' ')

@@ -1,7 +1,7 @@
 import { MgtError } from '../errors.js';
 import { asObject, objectOf } from './json.js';
 import { openSafetensors, type SafeTensors } from './safetensors.js';
-import { inMemory, type FileSource, type RandomAccess, type ReadOptions } from './source.js';
+import { openFile, type FileSource, type RandomAccess, type ReadOptions } from './source.js';
 
 /** The weights of a directory, whatever the number of files they lie in. */
 export interface Shards extends SafeTensors {
@@ -45,12 +45,6 @@ export async function openShards(source: FileSource, folder = '', options: ReadO
     close();
     throw error;
   }
-}
-
-async function openFile(source: FileSource, path: string, options: ReadOptions): Promise<RandomAccess | undefined> {
-  if (source.open) return source.open(path);
-  const bytes = await source.read(path, options);
-  return bytes && inMemory(bytes);
 }
 
 /** Tensor name to shard; a shard is a file of the same folder, never a path. */

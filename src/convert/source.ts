@@ -26,6 +26,17 @@ export const inMemory = (bytes: Uint8Array): RandomAccess => ({
   close: () => undefined,
 });
 
+/** A file of a source, opened; held whole where the source cannot open it. `undefined`: no such file. */
+export async function openFile(
+  source: FileSource,
+  path: string,
+  options: ReadOptions = {},
+): Promise<RandomAccess | undefined> {
+  if (source.open) return source.open(path);
+  const bytes = await source.read(path, options);
+  return bytes && inMemory(bytes);
+}
+
 /** A directory of files, wherever it lies. */
 export interface FileSource {
   /** Short name of the directory: the last part of its path, or the repository a URL names. */
@@ -41,6 +52,24 @@ export interface FileSource {
    * The caller closes it.
    */
   open?(path: string): Promise<RandomAccess | undefined>;
+}
+
+/** A directory, and which of its files a path or URL named. */
+export interface NamedSource {
+  readonly files: FileSource;
+  readonly file: string | undefined;
+}
+
+/**
+ * Opens what a path (Node) or `https://` URL names: a directory, or one file. A URL that ends in .gguf is a file's.
+ * @throws MgtError as `openSource`
+ */
+export async function findSource(source: string): Promise<NamedSource> {
+  const [, folder, url] = /^(https?:.*)\/([^/?#]+\.gguf)(?:[?#].*)?$/i.exec(source) ?? [];
+  if (folder !== undefined && url !== undefined)
+    return { files: await openSource(folder), file: decodeURIComponent(url) };
+  if (isNode() && !/^https?:/i.test(source)) return (await import('./directory-node.js')).findPath(source);
+  return { files: await openSource(source), file: undefined };
 }
 
 /**

@@ -8,21 +8,28 @@ import { isNode } from './source.js';
 /** Rows of one float pass: enough for the matrix kernel, short enough to stay interruptible. */
 const BATCH_ROWS = 96;
 
-/** The engine's vectors: the file goes through its own loader, as it will at the user's. */
-export async function engineVectors(file: Uint8Array, ids: readonly number[][]): Promise<Float32Array[]> {
+/** Runs something on the engine that the file makes: it goes through its own loader, as it will at the user's. */
+export async function withEngine<T>(
+  file: Uint8Array,
+  options: { readonly context?: number },
+  action: (model: MincutGatedTransformer) => T | Promise<T>,
+): Promise<T> {
   const platform: Platform = isNode()
     ? (await import('../platform/node.js')).nodePlatform
     : (await import('../platform/web.js')).webPlatform;
   class Engine extends MincutGatedTransformer {
     static override readonly platform = platform;
   }
-  const model = await Engine.load(file);
+  const model = await Engine.load(file, options);
   try {
-    return ids.map((tokens) => model.infer({ tokens }).embedding!);
+    return await action(model);
   } finally {
     model.dispose();
   }
 }
+
+export const engineVectors = (file: Uint8Array, ids: readonly number[][]): Promise<Float32Array[]> =>
+  withEngine(file, {}, (model) => ids.map((tokens) => model.infer({ tokens }).embedding!));
 
 /** The float model's vectors, batch by batch; lets the host breathe between two. */
 export async function floatVectors(

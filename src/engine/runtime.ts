@@ -1,5 +1,5 @@
 import type { Arena } from '../arena/arena.js';
-import type { ModelConfig, Quant } from '../config.js';
+import type { ModelConfig } from '../config.js';
 import type { KernelExports, KernelName } from '../kernels/catalogue.js';
 import type { Plan } from '../plan/plan.js';
 import { joinRuns, partOf, type Run } from './ring.js';
@@ -165,19 +165,19 @@ export class Runtime {
   /** out f32[rows][outputs] from the quantised activations. */
   linear(w: Linear, rows: number, out: number): void {
     this.#linear += rows * w.outputs * w.inputs;
-    this.#matmul(w, rows, out, this.config.quant);
+    this.#matmul(w, rows, out);
   }
 
-  /** out f32[rows][vocab] from quantised rows. A tied head is the token table, which is always int8. */
+  /** out f32[rows][vocab] from quantised rows. */
   head(w: Linear, rows: number, out: number): void {
     this.#head += rows * w.outputs * w.inputs;
-    this.#matmul(w, rows, out, this.config.tiedHead ? 'int8' : this.config.quant);
+    this.#matmul(w, rows, out);
   }
 
-  #matmul(w: Linear, rows: number, out: number, quant: Quant): void {
+  #matmul(w: Linear, rows: number, out: number): void {
     const { q8, q16, scales, sums, panel } = this.plan.at;
     const k = this.#k;
-    const { panels, outputs, inputs } = w;
+    const { panels, outputs, inputs, quant } = w;
     if (rows === 1) {
       const name = GEMV[quant];
       this.#count(name);

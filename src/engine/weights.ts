@@ -1,8 +1,9 @@
-import type { ModelConfig } from '../config.js';
+import type { ModelConfig, Quant } from '../config.js';
 
-/** Address of a linear layer's panels with its shape; int7 layers run the int7 kernels. */
+/** Address of a linear layer's panels, their code and its shape. */
 export interface Linear {
   readonly panels: number;
+  readonly quant: Quant;
   readonly outputs: number;
   readonly inputs: number;
 }
@@ -46,7 +47,11 @@ export interface Weights {
 /** Resolves the plan's tensor addresses by name. */
 export function locateWeights(c: ModelConfig, addresses: ReadonlyMap<string, number>): Weights {
   const at = (name: string): number => addresses.get(name) ?? 0;
-  const linear = (name: string, outputs: number, inputs: number): Linear => ({ panels: at(name), outputs, inputs });
+  const wide = new Set(['embeddings.token', ...(c.int8Tensors ?? [])]);
+  const linear = (name: string, outputs: number, inputs: number): Linear => ({
+    ...{ panels: at(name), outputs, inputs },
+    quant: wide.has(name) ? 'int8' : c.quant,
+  });
   const norm = (name: string): NormWeights => ({ weight: at(`${name}.weight`), bias: at(`${name}.bias`) });
   const qDim = c.heads * c.headDim;
   const kvDim = c.kvHeads * c.headDim;

@@ -1,4 +1,4 @@
-import type { ModelConfig } from '../config.js';
+import { validateConfig, type ModelConfig } from '../config.js';
 import { MgtError } from '../errors.js';
 import {
   AT,
@@ -8,6 +8,7 @@ import {
   MAGIC,
   NAME_BYTES,
   TABLE_AT,
+  TENSOR_KINDS,
   VERSION,
   entryWords,
   headerHash,
@@ -21,11 +22,29 @@ const MAX_HEADER_BYTES = 64 * 2 ** 20;
 /** Largest payload: wasm32 addresses 4 GiB, the arena needs room beside it. */
 const MAX_PAYLOAD_BYTES = 2 ** 32 - 2 ** 24;
 
+/** Cosines of an encoder's vectors to those of the source's own float weights. */
+export interface EncoderAccuracy {
+  readonly cosineMean: number;
+  readonly cosineMin: number;
+  /** Texts, or random sequences where there is no tokenizer. */
+  readonly texts: number;
+}
+
+/** A decoder's next-token distributions beside those of the source's own float weights. */
+export interface DecoderAccuracy {
+  /** Mean KL(float ‖ file), in nats. */
+  readonly kl: number;
+  /** Share of positions with the same most likely token; of equal logits the first counts, as in greedy decoding. */
+  readonly top1: number;
+  /** Positions. */
+  readonly tokens: number;
+}
+
 /** Accuracy and cost of quantisation, as measured by the converter; plain JSON. */
 export interface QuantReport {
   readonly scheme: string;
   readonly worstTensor: { readonly name: string; readonly error: number };
-  readonly accuracy?: { readonly cosineMean: number; readonly cosineMin: number; readonly texts: number };
+  readonly accuracy?: EncoderAccuracy | DecoderAccuracy;
   /** True where the converter was told to write a file it would have refused. */
   readonly allowNoise?: boolean;
   readonly [more: string]: unknown;
@@ -105,10 +124,11 @@ export function parseHeader(header: Uint8Array, fileBytes?: number): ModelFile {
     if (bytes[i] !== 0) throw new MgtError('UnknownVersion', 'reserved', 'zero bytes', bytes[i]);
   }
 
-  const config = readConfig(view);
+  const fixed = readConfig(view);
   // Bounds the plan by the header that must hold its table, before anything is planned.
-  if (config.layers * 6 * ENTRY_BYTES > length)
-    throw new MgtError('BadFile', 'config.layers', `a table inside ${length} bytes`, config.layers);
+  if (fixed.layers * 6 * ENTRY_BYTES > length)
+    throw new MgtError('BadFile', 'config.layers', `a table inside ${length} bytes`, fixed.layers);
+  const config = withInt8(fixed, bytes, view);
   const weights = planWeights(config);
   if (weights.bytes !== payloadBytes) throw new MgtError('BadFile', 'payloadBytes', weights.bytes, payloadBytes);
   const tableEnd = checkTable(bytes, view, weights.tensors);
@@ -133,6 +153,24 @@ export function parseHeader(header: Uint8Array, fileBytes?: number): ModelFile {
   };
 }
 
+/** Which linear layers of an int4 model are int8 stands in the table alone. */
+function withInt8(config: ModelConfig, bytes: Uint8Array, view: DataView): ModelConfig {
+  if (config.quant !== 'int4') return config;
+  const int8Tensors: string[] = [];
+  const count = view.getUint32(AT.tensorCount, true);
+  for (let i = 0, at = TABLE_AT; i < count && at + ENTRY_BYTES <= bytes.length; i++, at += ENTRY_BYTES) {
+    const name = nameAt(bytes, i);
+    const kind = view.getUint32(at + NAME_BYTES, true);
+    if (kind === TENSOR_KINDS.indexOf('panel-i8') && name !== 'embeddings.token') int8Tensors.push(name);
+  }
+  return int8Tensors.length > 0 ? validateConfig({ ...config, int8Tensors }, 'BadFile') : config;
+}
+
+function nameAt(bytes: Uint8Array, i: number): string {
+  const at = TABLE_AT + i * ENTRY_BYTES;
+  return utf8(`tensors[${i}].name`, bytes.subarray(at, at + NAME_BYTES)).replace(/\0+$/, '');
+}
+
 /** Compares the file's tensor table with the plan; returns where the table ends. */
 function checkTable(bytes: Uint8Array, view: DataView, tensors: readonly TensorSpec[]): number {
   const count = view.getUint32(AT.tensorCount, true);
@@ -142,11 +180,10 @@ function checkTable(bytes: Uint8Array, view: DataView, tensors: readonly TensorS
   const words = ['kind', 'rank', 'shape[0]', 'shape[1]'];
   tensors.forEach((tensor, i) => {
     const at = TABLE_AT + i * ENTRY_BYTES;
-    const name = utf8(`tensors[${i}].name`, bytes.subarray(at, at + NAME_BYTES)).replace(/\0+$/, '');
     const expect = (field: string, wanted: string | number, got: string | number): void => {
       if (wanted !== got) throw new MgtError('BadFile', `tensors[${i}].${field}`, wanted, got);
     };
-    expect('name', tensor.name, name);
+    expect('name', tensor.name, nameAt(bytes, i));
     entryWords(tensor).forEach((wanted, w) => expect(words[w]!, wanted, view.getUint32(at + NAME_BYTES + 4 * w, true)));
     expect('offset', tensor.offset, Number(view.getBigUint64(at + NAME_BYTES + 16, true)));
     expect('bytes', tensor.bytes, Number(view.getBigUint64(at + NAME_BYTES + 24, true)));
@@ -172,8 +209,12 @@ function parseMeta(text: string): Omit<ModelMeta, 'tokenizer'> {
   if (!numbers(worstTensor, 'error') || typeof (worstTensor as Record<string, unknown>).name !== 'string') {
     throw new MgtError('BadFile', 'meta.report.worstTensor', 'a name and an error', worstTensor);
   }
-  if (accuracy !== undefined && !numbers(accuracy, 'cosineMean', 'cosineMin', 'texts')) {
-    throw new MgtError('BadFile', 'meta.report.accuracy', 'cosineMean, cosineMin and texts', accuracy);
+  if (
+    accuracy !== undefined &&
+    !numbers(accuracy, 'cosineMean', 'cosineMin', 'texts') &&
+    !numbers(accuracy, 'kl', 'top1', 'tokens')
+  ) {
+    throw new MgtError('BadFile', 'meta.report.accuracy', 'cosineMean, cosineMin, texts or kl, top1, tokens', accuracy);
   }
   return meta as Omit<ModelMeta, 'tokenizer'>;
 }

@@ -14,7 +14,7 @@ import {
 } from './tensors.js';
 
 // Bound once: the loops below run per weight, and a global costs a look-up in some hosts.
-const { abs, floor, max: largest } = Math;
+const { abs, floor, max: largest, min: smallest } = Math;
 const { isFinite } = Number;
 
 /** Float values of one tensor, row-major in its shape; panels may carry a bias of one value per output. */
@@ -25,92 +25,120 @@ export interface TensorValues {
   readonly grid?: (row: number) => Grid4 | undefined;
 }
 
+/** The same read as it is wanted: rows from..to−1 of it. */
+export interface TensorRows extends Omit<TensorValues, 'values'> {
+  rows(from: number, to: number): Float32Array;
+}
+
 /** What quantisation cost one tensor: root of Σ(float − dequantised)² / Σ float². */
 export interface TensorError {
   readonly name: string;
   readonly error: number;
 }
 
+/** Values read at a time from a source of rows: 1 MB. */
+const READ_VALUES = 2 ** 18;
+
 /**
  * Quantises every tensor of a configuration into one payload (the weight region, byte for byte).
- * `weights` is asked once per tensor, in file order, so a source need hold only one at a time.
+ * `weights` is asked once per tensor, in file order, so a source need hold only one at a time, or only some rows of it.
  * @throws MgtError `BadWeights` naming a tensor whose values are not finite, `BadConfig` on a wrong element count.
  */
 export function packPayload(
   config: ModelConfig,
   weights: (tensor: TensorSpec) => TensorValues,
 ): { payload: Uint8Array; errors: TensorError[] } {
-  const plan = planWeights(config);
-  const payload = new Uint8Array(plan.bytes);
-  const errors: TensorError[] = [];
-  for (const tensor of plan.tensors) {
-    const { values, bias, grid } = weights(tensor);
-    const [rows = 1, cols = 1] = tensor.shape;
-    expectCount(tensor.name, values, rows * cols);
-    const span = payload.subarray(tensor.offset, tensor.offset + tensor.bytes);
-    if (tensor.kind === 'f32') {
-      const view = new DataView(span.buffer, span.byteOffset, span.byteLength);
-      values.forEach((v, i) => view.setFloat32(4 * i, v, true));
-    } else {
-      if (bias) expectCount(`${tensor.name}.bias`, bias, rows);
-      const pack = tensor.kind === 'panel-i4' ? packPanels4 : packPanels;
-      errors.push({ name: tensor.name, error: pack(span, tensor, values, bias, grid) });
-    }
-  }
-  return { payload, errors };
+  const payload = new Uint8Array(planWeights(config).bytes);
+  return { payload, errors: [...packSteps(config, weights, payload)] };
 }
 
-/** Writes one linear layer as panels into its zeroed span; returns its relative RMS error. */
-function packPanels(span: Uint8Array, tensor: TensorSpec, values: Float32Array, bias?: Float32Array): number {
-  const [rows = 1, cols = 1] = tensor.shape;
+/** The same into a zeroed payload of the planned length, one linear layer or table after the other. */
+export function* packSteps(
+  config: ModelConfig,
+  weights: (tensor: TensorSpec) => TensorValues | TensorRows,
+  payload: Uint8Array,
+): Generator<TensorError, void> {
+  for (const tensor of planWeights(config).tensors) {
+    const given = weights(tensor);
+    const [rows = 1, cols = 1] = tensor.shape;
+    if (given.bias) expectCount(`${tensor.name}.bias`, given.bias, rows);
+    const span = payload.subarray(tensor.offset, tensor.offset + tensor.bytes);
+    const pack = tensor.kind === 'f32' ? packFloats : tensor.kind === 'panel-i4' ? packRows4 : packRows;
+    const sums = { lost: 0, total: 0 };
+    const step = 'rows' in given ? largest(1, floor(READ_VALUES / cols)) : rows;
+    for (let from = 0; from < rows; from += step) {
+      const to = smallest(rows, from + step);
+      const part = 'rows' in given ? given.rows(from, to) : given.values;
+      expectCount(tensor.name, part, (to - from) * cols);
+      pack(given, { span, tensor, from }, part, sums);
+    }
+    const { lost, total } = sums;
+    if (tensor.kind !== 'f32') yield { name: tensor.name, error: total === 0 ? 0 : Math.sqrt(lost / total) };
+  }
+}
+
+type Extras = Omit<TensorValues, 'values'>;
+
+/** Where rows go: a tensor's zeroed span, from row `from` on. */
+interface Target {
+  readonly span: Uint8Array;
+  readonly tensor: TensorSpec;
+  readonly from: number;
+}
+
+/** Squares of what was lost, and of all. */
+interface Sums {
+  lost: number;
+  total: number;
+}
+
+function packFloats(_: Extras, { span, tensor, from }: Target, values: Float32Array): void {
+  const view = new DataView(span.buffer, span.byteOffset, span.byteLength);
+  const first = from * (tensor.shape[1] ?? 1);
+  for (let i = 0; i < values.length; i++) view.setFloat32(4 * (first + i), values[i]!, true);
+}
+
+/** Rows of a linear layer into its panels. */
+function packRows({ bias }: Extras, { span, tensor, from }: Target, values: Float32Array, sums: Sums): void {
+  const cols = tensor.shape[1]!;
   const limit = tensor.kind === 'panel-i7' ? INT7_LIMIT : INT8_LIMIT;
   const stored = tensor.kind === 'panel-i7' ? INT7_LIMIT + 1 : 0;
   const stride = panelBytes(cols);
   const view = new DataView(span.buffer, span.byteOffset, span.byteLength);
-  let lost = 0;
-  let total = 0;
-  for (let n = 0; n < rows; n++) {
-    const panel = Math.floor(n / PANEL_OUTPUTS) * stride;
+  let { lost, total } = sums;
+  for (let at = 0, n = from; at < values.length; at += cols, n++) {
+    const panel = floor(n / PANEL_OUTPUTS) * stride;
     const lane = n % PANEL_OUTPUTS;
-    const row = values.subarray(n * cols, (n + 1) * cols);
     let max = 0;
-    for (let k = 0; k < cols; k++) max = largest(max, abs(row[k]!));
+    for (let k = 0; k < cols; k++) max = largest(max, abs(values[at + k]!));
     const scale = scaleOf(max, limit);
     view.setFloat32(panel + 4 * lane, scale, true);
     view.setFloat32(panel + 32 + 4 * lane, bias?.[n] ?? 0, true);
     for (let k = 0; k < cols; k++) {
-      const value = row[k]!;
+      const value = values[at + k]!;
       const code = quantize(value, scale, limit);
       span[panel + PANEL_HEAD + codeOffset(k, lane)] = code + stored;
       lost += (value - code * scale) ** 2;
       total += value * value;
     }
   }
-  return total === 0 ? 0 : Math.sqrt(lost / total);
+  sums.lost = lost;
+  sums.total = total;
 }
 
 /** The same for 4-bit weights: rows by their own grid where they have one. */
-function packPanels4(
-  span: Uint8Array,
-  tensor: TensorSpec,
-  values: Float32Array,
-  bias: Float32Array | undefined,
-  grid: TensorValues['grid'],
-): number {
-  const [rows = 1, cols = 1] = tensor.shape;
-  let lost = 0;
-  let total = 0;
-  for (let n = 0; n < rows; n++) {
-    const row = values.subarray(n * cols, (n + 1) * cols);
+function packRows4({ bias, grid }: Extras, { span, tensor, from }: Target, values: Float32Array, sums: Sums): void {
+  const cols = tensor.shape[1]!;
+  for (let at = 0, n = from; at < values.length; at += cols, n++) {
+    const row = values.subarray(at, at + cols);
     const own = grid?.(n) ?? gridOf(row);
     packRow4(span, tensor, n, own, bias?.[n]);
     for (let k = 0; k < cols; k++) {
       const block = floor(k / BLOCK4);
-      lost += (row[k]! - (own.scales[block]! * own.q[k]! + own.mins[block]!)) ** 2;
-      total += row[k]! * row[k]!;
+      sums.lost += (row[k]! - (own.scales[block]! * own.q[k]! + own.mins[block]!)) ** 2;
+      sums.total += row[k]! * row[k]!;
     }
   }
-  return total === 0 ? 0 : Math.sqrt(lost / total);
 }
 
 /** Offset of input k of output lane 0..7 among a panel's codes: order [K/4][8 outputs][4 inputs]. */

@@ -1,4 +1,5 @@
 import type { ModelConfig } from '../config.js';
+import { MgtError } from '../errors.js';
 
 /**
  * The weight plan: which tensors a configuration has, in which order, and where each lies in the payload.
@@ -71,12 +72,13 @@ export function spanBytes(kind: TensorKind, shape: readonly number[]): number {
   return Math.ceil(rows / PANEL_OUTPUTS) * (kind === 'panel-i4' ? panelBytes4 : panelBytes)(cols);
 }
 
-/** Kind of the linear layers by `quant`. The token table is int8 always. */
+/** Kind of the linear layers by `quant`; of `int8Tensors`, and of the token table always, it is int8. */
 const LINEAR: Readonly<Record<string, TensorKind>> = { int7: 'panel-i7', int4: 'panel-i4' };
 
+/** @throws MgtError `BadConfig` where `int8Tensors` names what is no linear layer of the model */
 export function planWeights(config: ModelConfig): WeightPlan {
   const { hidden, ffn, vocab, layers } = config;
-  const linear = LINEAR[config.quant] ?? 'panel-i8';
+  const wide = new Set(config.int8Tensors);
   const qDim = config.heads * config.headDim;
   const kvDim = config.kvHeads * config.headDim;
   const tensors: TensorSpec[] = [];
@@ -85,6 +87,9 @@ export function planWeights(config: ModelConfig): WeightPlan {
     const bytes = spanBytes(kind, shape);
     tensors.push({ name, kind, shape, offset, bytes });
     offset += bytes;
+  };
+  const linear = (name: string, outputs: number, inputs: number): void => {
+    add(name, wide.delete(name) ? 'panel-i8' : (LINEAR[config.quant] ?? 'panel-i8'), outputs, inputs);
   };
   const norm = (name: string): void => {
     add(`${name}.weight`, 'f32', hidden);
@@ -102,20 +107,22 @@ export function planWeights(config: ModelConfig): WeightPlan {
     const p = `layers.${i}`;
     if (config.normPlace === 'pre') norm(`${p}.attention.norm`);
     smooth(`${p}.attention`, hidden);
-    add(`${p}.attention.query`, linear, qDim, hidden);
-    add(`${p}.attention.key`, linear, kvDim, hidden);
-    add(`${p}.attention.value`, linear, kvDim, hidden);
-    add(`${p}.attention.output`, linear, hidden, qDim);
+    linear(`${p}.attention.query`, qDim, hidden);
+    linear(`${p}.attention.key`, kvDim, hidden);
+    linear(`${p}.attention.value`, kvDim, hidden);
+    linear(`${p}.attention.output`, hidden, qDim);
     if (config.normPlace === 'post') norm(`${p}.attention.norm`);
     if (config.normPlace === 'pre') norm(`${p}.ffn.norm`);
     smooth(`${p}.ffn.up`, hidden);
-    if (config.gatedFfn) add(`${p}.ffn.gate`, linear, ffn, hidden);
-    add(`${p}.ffn.up`, linear, ffn, hidden);
+    if (config.gatedFfn) linear(`${p}.ffn.gate`, ffn, hidden);
+    linear(`${p}.ffn.up`, ffn, hidden);
     smooth(`${p}.ffn.down`, ffn);
-    add(`${p}.ffn.down`, linear, hidden, ffn);
+    linear(`${p}.ffn.down`, hidden, ffn);
     if (config.normPlace === 'post') norm(`${p}.ffn.norm`);
   }
   if (config.normPlace === 'pre') norm('final.norm');
-  if (config.kind === 'decoder' && !config.tiedHead) add('head', linear, vocab, hidden);
+  if (config.kind === 'decoder' && !config.tiedHead) linear('head', vocab, hidden);
+  for (const name of wide)
+    throw new MgtError('BadConfig', 'config.int8Tensors', 'names of linear layers, each once', name);
   return { tensors, bytes: offset };
 }

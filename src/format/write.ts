@@ -17,14 +17,35 @@ import {
 import type { ModelMeta } from './file.js';
 import { planWeights, roundUp } from './tensors.js';
 
+/** What a header says of its payload, computed once. */
+export interface PayloadDigest {
+  readonly sha256: Uint8Array;
+  readonly checksum: bigint;
+}
+
+export const digestOf = async (payload: Uint8Array): Promise<PayloadDigest> => ({
+  sha256: await sha256(payload),
+  checksum: checksum64(payload),
+});
+
 /**
  * A whole file from a packed payload. The payload is copied once.
  * @throws MgtError `BadConfig` where the payload is not what the config plans.
  */
 export async function writeModel(config: ModelConfig, payload: Uint8Array, meta: ModelMeta): Promise<Uint8Array> {
-  validateConfig(config);
-  const { tensors, bytes: planned } = planWeights(config);
+  const planned = planWeights(validateConfig(config)).bytes;
   if (payload.length !== planned) throw new MgtError('BadConfig', 'payload', `${planned} bytes`, payload.length);
+  const header = writeHeader(config, await digestOf(payload), meta);
+  const file = new Uint8Array(header.length + payload.length);
+  file.set(header);
+  file.set(payload, header.length);
+  return file;
+}
+
+/** The header of a file; its payload, which `digest` is of, follows it. @throws MgtError `BadConfig` */
+export function writeHeader(config: ModelConfig, digest: PayloadDigest, meta: ModelMeta): Uint8Array {
+  validateConfig(config);
+  const { tensors, bytes } = planWeights(config);
   const encoder = new TextEncoder();
   const { tokenizer, ...plain } = meta;
   const blobs = [JSON.stringify(plain), tokenizer?.json ?? '', tokenizer?.config ?? ''].map((t) => encoder.encode(t));
@@ -33,17 +54,15 @@ export async function writeModel(config: ModelConfig, payload: Uint8Array, meta:
     blobs.reduce((n, b) => n + b.length, tableEnd),
     64,
   );
-  const file = new Uint8Array(length + payload.length);
-  file.set(payload, length);
-  const header = file.subarray(0, length);
+  const header = new Uint8Array(length);
   const view = viewOf(header);
   header.set(MAGIC, 0);
   view.setUint32(AT.version, VERSION, true);
   view.setUint32(AT.endianness, ENDIANNESS, true);
   view.setUint32(AT.headerBytes, length, true);
-  view.setBigUint64(AT.payloadBytes, BigInt(payload.length), true);
-  header.set(await sha256(payload), AT.sha256);
-  view.setBigUint64(AT.checksum, checksum64(payload), true);
+  view.setBigUint64(AT.payloadBytes, BigInt(bytes), true);
+  header.set(digest.sha256, AT.sha256);
+  view.setBigUint64(AT.checksum, digest.checksum, true);
   view.setUint32(AT.tensorCount, tensors.length, true);
   [AT.metaBytes, AT.tokenizerBytes, AT.tokenizerConfigBytes].forEach((at, i) => {
     view.setUint32(at, blobs[i]!.length, true);
@@ -62,7 +81,7 @@ export async function writeModel(config: ModelConfig, payload: Uint8Array, meta:
     at += blob.length;
   }
   view.setBigUint64(AT.headerHash, headerHash(header), true);
-  return file;
+  return header;
 }
 
 /** SHA-256 of bytes through WebCrypto (Node ≥ 20, browsers on https or localhost). */

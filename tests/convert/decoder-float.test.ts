@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { compareLogits, pooledAccuracy } from '../../src/convert/decoder-accuracy.js';
-import { floatHead, floatLogits, floatStates } from '../../src/convert/decoder-float.js';
+import { floatHead, floatLogits, floatStates, floatSteps } from '../../src/convert/decoder-float.js';
 import type { DecoderModel } from '../../src/convert/decoder.js';
 import { Rng } from '../support/rng.js';
 import { refusal } from './fixtures.js';
@@ -78,15 +78,7 @@ describe.each([
       'BadInput tokens[0][0]',
       'BadInput tokens[0].length',
     ]);
-    const stop = new AbortController();
-    const done: number[] = [];
-    const onLayer = (layer: number): void => {
-      done.push(layer);
-      stop.abort();
-    };
-    const refused = await refusal(() => floatStates(model, [tokens], { signal: stop.signal, onLayer }));
-    expect(refused.code).toBe('Aborted');
-    expect(done).toEqual([1]);
+    expect([...floatSteps(model, [tokens])]).toEqual(Array.from({ length: model.facts.layers }, (_, i) => i + 1));
   });
 });
 

@@ -3,7 +3,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { ggufDecoder, ggufTokenizer, openGguf } from '../../src/convert/gguf/index.js';
-import { fileAccess } from '../../src/convert/gguf/random-access-node.js';
+import { fileAccess } from '../../src/convert/directory-node.js';
 import { TextTokenizer } from '../../src/text/tokenizer.js';
 
 /**

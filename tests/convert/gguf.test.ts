@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { openGguf, type GgufFile } from '../../src/convert/gguf/index.js';
-import { fileAccess } from '../../src/convert/gguf/random-access-node.js';
+import { fileAccess } from '../../src/convert/directory-node.js';
 import { GGML_TYPES, type GgmlType } from '../../src/convert/gguf/types.js';
 import { MgtError } from '../../src/errors.js';
 import { Rng } from '../support/rng.js';

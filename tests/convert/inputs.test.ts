@@ -9,7 +9,8 @@ const SMALL: BertRecipe = { hidden: 8, heads: 2, ffn: 8, layers: 1 };
 async function inputsOf(recipe: BertRecipe, tokenizer = false): Promise<Inputs> {
   const files = bertFiles({ ...SMALL, ...recipe });
   if (tokenizer) files.set('tokenizer.json', json(tokenizerJson()));
-  return chooseInputs(await readHuggingFace(memorySource(files)));
+  const { tokenizer: text, bert } = await readHuggingFace(memorySource(files));
+  return chooseInputs(text, bert);
 }
 
 test('what calibrates never judges, and there is enough of what judges', () => {

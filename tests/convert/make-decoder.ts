@@ -155,7 +155,7 @@ export const llamaFiles = (recipe: DecoderRecipe = {}): Files =>
 export const gpt2Files = (recipe: DecoderRecipe = {}): Files =>
   decoderFiles(gpt2Config(recipe), randomGpt2(recipe), recipe);
 
-export const openFiles = (files: Files): Promise<OpenDecoder> => openDecoder(memorySource(files));
+export const openFiles = (files: Files): Promise<OpenDecoder<never>> => openDecoder(memorySource(files));
 
 /** What PyTorch computed (scripts/goldens/decoders.py). */
 export interface Goldens {

@@ -31,6 +31,7 @@ describe('licence', () => {
     [undefined, undefined, 'unknown'],
     [undefined, 'x'.repeat(500), 'x'.repeat(120)],
   ])('README %j, LICENSE %j', (readme, licence, expected) => {
-    expect(licenceOf(readme, licence)).toBe(expected);
+    const bytes = (text?: string): Uint8Array | undefined => (text === undefined ? text : Buffer.from(text));
+    expect(licenceOf(bytes(readme), bytes(licence))).toBe(expected);
   });
 });

@@ -1,7 +1,7 @@
 import type { Quant } from '../../config.js';
 import { convert, type ConvertProgress, type ConvertReport } from '../../convert/convert.js';
 import { beginFile } from '../files.js';
-import { bytesText, oneLine, print } from '../output.js';
+import { accuracyText, bytesText, oneLine, print } from '../output.js';
 import { createProgress } from '../progress.js';
 import type { Run } from '../specs.js';
 
@@ -12,7 +12,7 @@ const DOING: Readonly<Record<ConvertProgress['phase'], string>> = {
   measure: 'measuring the loss',
 };
 
-/** `mgt convert`: a Hugging Face directory to a model file, which appears only when it is whole and accurate enough. */
+/** `mgt convert`: a Hugging Face directory or GGUF file to a model file, which appears only when it is whole and accurate enough. */
 export const run: Run = async ({ operands, values, flags }, { json, signal }) => {
   const path = values.get('output')!;
   const target = await beginFile('-o', path);
@@ -21,7 +21,7 @@ export const run: Run = async ({ operands, values, flags }, { json, signal }) =>
   try {
     const converted = await convert(operands[0]!, {
       signal,
-      quant: (values.get('quant') ?? 'int8') as Quant,
+      quant: values.get('quant') as Quant | undefined,
       allowNoise: flags.has('allow-noise'),
       onProgress: ({ phase, loaded, total }) => progress.update(DOING[phase], loaded, total),
     });
@@ -37,16 +37,12 @@ export const run: Run = async ({ operands, values, flags }, { json, signal }) =>
     await print(`${JSON.stringify({ tensors, bytes, worstTensor, accuracy })}\n`);
     return;
   }
-  const { cosineMean, cosineMin, texts } = accuracy;
   const rows = [
     ['file', `${path} · ${bytesText(bytes)} · ${tensors} tensors`],
     ['source', `${report.name} · licence ${report.license} · ${report.tokenizer ? 'with' : 'no'} tokenizer`],
     ['weights', `${report.quant}${report.smoothed ? ', inputs smoothed' : ''}`],
     ['worst', `${worstTensor.name}, relative RMS error ${worstTensor.error.toFixed(5)}`],
-    [
-      'accuracy',
-      `cosine to float mean ${cosineMean.toFixed(5)}, min ${cosineMin.toFixed(5)} (${texts} ${report.measuredOn})`,
-    ],
+    ['accuracy', `${accuracyText(accuracy)}, on ${report.measuredOn}`],
   ];
   await print(rows.map(([name, text]) => `${name!.padEnd(10)}${oneLine(text!)}\n`).join(''));
 };

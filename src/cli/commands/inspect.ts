@@ -1,6 +1,6 @@
 import { planArena, type Region } from '../../plan/plan.js';
 import { readModel, type CheckedModel } from '../model.js';
-import { bytesText, oneLine, print } from '../output.js';
+import { accuracyText, bytesText, oneLine, print } from '../output.js';
 import type { Run } from '../specs.js';
 
 /** `mgt inspect`: checks a file whole and shows its config, its memory and its regions. Needs no WebAssembly. */
@@ -30,9 +30,7 @@ function summary(path: string, { file }: CheckedModel): string[][] {
   const output =
     c.kind === 'encoder' ? `${c.pooling} pooling${c.normalize ? ', normalised' : ''}` : 'logits of the last position';
   const { accuracy, worstTensor: worst } = report;
-  const measured = accuracy
-    ? ` · cosine to float mean ${accuracy.cosineMean.toFixed(5)}, min ${accuracy.cosineMin.toFixed(5)} on ${accuracy.texts} texts`
-    : '';
+  const measured = accuracy ? ` · ${accuracyText(accuracy)}` : '';
   return [
     ['file', `${path} · format ${file.version} · ${bytesText(file.payloadOffset + file.payloadBytes)}`],
     ['source', `${source.name} · licence ${source.license}`],

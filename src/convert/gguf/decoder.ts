@@ -175,7 +175,7 @@ function isCopy(head: GgufTensor, matrices: ReadonlyMap<string, Place>): boolean
   const [rows = 0] = head.shape;
   for (let from = 0; from < rows; from += COMPARED_ROWS) {
     const to = Math.min(from + COMPARED_ROWS, rows);
-    const expected = table.bytes(from, to).slice();
+    const expected = table.bytes(from, to);
     const found = head.bytes(from, to);
     if (expected.some((byte, i) => byte !== found[i])) return false;
   }

@@ -2,7 +2,7 @@ import { MgtError } from '../../errors.js';
 import { dequantise, gridOf, type Grid } from './dequantise.js';
 import { readHeader, type TensorInfo } from './header.js';
 import type { Metadata } from './metadata.js';
-import { bytesAccess, type RandomAccess } from './random-access.js';
+import { inMemory, type RandomAccess } from '../source.js';
 import { rowBytes, type GgmlType } from './types.js';
 
 /** A tensor of a GGUF file, decoded where it is read. */
@@ -18,7 +18,7 @@ export interface GgufTensor {
   rows(from: number, to: number): Float32Array;
   /** The 4-bit grid of a row; undefined but for Q4_0 and Q4_1. @throws MgtError as `rows` */
   grid(row: number): Grid | undefined;
-  /** The stored bytes of rows from..to−1; valid until the file is read again. @throws MgtError as `rows` */
+  /** The stored bytes of rows from..to−1. @throws MgtError as `rows` */
   bytes(from: number, to: number): Uint8Array;
 }
 
@@ -36,35 +36,37 @@ export interface GgufFile {
 
 /**
  * Opens a GGUF file: its header is read and checked, its tensors are not read. Closes the source where it throws.
- * @param source bytes, or a file read on demand (`fileAccess` of random-access-node.ts)
+ * @param source bytes, or a file read on demand
+ * @param name of the file, as it stands in errors
  * @throws MgtError as `readHeader`
  */
 export async function openGguf(source: Uint8Array | RandomAccess, name = 'model.gguf'): Promise<GgufFile> {
-  const access = source instanceof Uint8Array ? bytesAccess(source, name) : source;
-  const { metadata, tensors } = await readHeader(access).catch((error: unknown) => {
+  const access = ArrayBuffer.isView(source) ? inMemory(source) : source;
+  const { metadata, tensors } = await readHeader(access, name).catch((error: unknown) => {
     access.close();
     throw error;
   });
-  const byName = new Map(tensors.map((info) => [info.name, tensorOf(access, info)]));
+  const byName = new Map(tensors.map((info) => [info.name, tensorOf(access, name, info)]));
   return {
-    name: access.name,
+    name,
     metadata,
     names: [...byName.keys()],
     has: (tensor) => byName.has(tensor),
     tensor(wanted) {
       const found = byName.get(wanted);
       if (found) return found;
-      throw new MgtError('BadFile', `${access.name}.${wanted}`, 'a tensor', 'none of this name');
+      throw new MgtError('BadFile', `${name}.${wanted}`, 'a tensor', 'none of this name');
     },
     close: () => access.close(),
   };
 }
 
-function tensorOf(access: RandomAccess, { name, type, shape, at, bytes: span }: TensorInfo): GgufTensor {
+function tensorOf(access: RandomAccess, file: string, info: TensorInfo): GgufTensor {
+  const { name, type, shape, at, bytes: span } = info;
   const columns = shape[shape.length - 1]!;
   const stride = rowBytes(type, columns)!;
   const count = span / stride;
-  const field = `${access.name}.${name}`;
+  const field = `${file}.${name}`;
   const bytes = (from: number, to: number): Uint8Array => {
     if (!(Number.isInteger(from) && Number.isInteger(to) && from >= 0 && from <= to && to <= count)) {
       throw new MgtError('BadInput', `${field} rows`, `a range inside 0..${count}`, `${from}..${to}`);

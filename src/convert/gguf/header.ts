@@ -1,6 +1,6 @@
 import { MgtError } from '../../errors.js';
 import { Metadata } from './metadata.js';
-import type { RandomAccess } from './random-access.js';
+import type { RandomAccess } from '../source.js';
 import { ggmlType, rowBytes, type GgmlType } from './types.js';
 
 /**
@@ -42,15 +42,15 @@ const DEFAULT_ALIGNMENT = 32;
  * @throws MgtError `MissingDependency` (@huggingface/gguf), `BadFile`, `Truncated`, `UnknownVersion`; `UnsupportedMode`
  * naming the first tensor of a quantisation that is not read
  */
-export async function readHeader(access: RandomAccess): Promise<GgufHeader> {
-  checkHead(access);
+export async function readHeader(access: RandomAccess, file: string): Promise<GgufHeader> {
+  checkHead(access, file);
   const library = await import('@huggingface/gguf').catch((cause: unknown) => {
     throw new MgtError('MissingDependency', '@huggingface/gguf', 'npm i @huggingface/gguf', 'not installed', { cause });
   });
   const parsed = await library
-    .gguf(`https://file.invalid/`, { fetch: ranges(access) })
-    .catch((cause: unknown) => unreadable(access, cause));
-  const { name: file, size } = access;
+    .gguf(`https://file.invalid/`, { fetch: ranges(access, file) })
+    .catch((cause: unknown) => unreadable(access, file, cause));
+  const { size } = access;
   const [, end] = parsed.tensorInfoByteRange;
   if (end > size) throw new MgtError('Truncated', file, `at least ${end} bytes`, size);
 
@@ -80,8 +80,8 @@ export async function readHeader(access: RandomAccess): Promise<GgufHeader> {
 }
 
 /** What the library must not be trusted with: counts that the file has no room for, versions, byte order. */
-function checkHead(access: RandomAccess): void {
-  const { name: file, size } = access;
+function checkHead(access: RandomAccess, file: string): void {
+  const { size } = access;
   const bytes = access.read(0, Math.min(size, HEAD_BYTES));
   if (String.fromCharCode(...bytes.subarray(0, 4)) !== 'GGUF'.slice(0, size) || size === 0) {
     throw new MgtError('BadFile', file, 'a GGUF file', 'other bytes');
@@ -105,13 +105,13 @@ function checkHead(access: RandomAccess): void {
 }
 
 /** Answers the library's range requests from the file; past its end come zeros, and what is read of them is found out later. */
-function ranges(access: RandomAccess): typeof fetch {
+function ranges(access: RandomAccess, file: string): typeof fetch {
   return (_, options) => {
     const range = new Headers(options?.headers).get('range') ?? '';
     const [first = 0, last = 0] = [...range.matchAll(/\d+/g)].map(Number);
     // It asks ahead once; a second piece without a byte of the file means that it is lost.
     if (first > access.size + (last - first)) {
-      return Promise.reject(new MgtError('Truncated', `${access.name} header`, 'an end', access.size));
+      return Promise.reject(new MgtError('Truncated', `${file} header`, 'an end', access.size));
     }
     const body = new Uint8Array(last - first + 1);
     const held = Math.max(0, Math.min(last + 1, access.size) - first);
@@ -123,13 +123,13 @@ function ranges(access: RandomAccess): typeof fetch {
 }
 
 /** What the library throws: a count, a length or a type larger than the file itself means that the file is cut. */
-function unreadable(access: RandomAccess, cause: unknown): never {
+function unreadable(access: RandomAccess, file: string, cause: unknown): never {
   if (cause instanceof MgtError) throw cause;
   const message = cause instanceof Error ? cause.message : String(cause);
   const numbers = [...message.matchAll(/\d+/g)].map(Number);
   const cut = numbers.some((n) => n > access.size);
   const expected = cut ? 'what its header counts' : 'a header that @huggingface/gguf reads';
-  throw new MgtError(cut ? 'Truncated' : 'BadFile', `${access.name} header`, expected, message, { cause });
+  throw new MgtError(cut ? 'Truncated' : 'BadFile', `${file} header`, expected, message, { cause });
 }
 
 function tensorBytes(field: string, type: GgmlType, shape: readonly number[]): number {

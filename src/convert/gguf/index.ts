@@ -1,5 +1,4 @@
 export { ggufDecoder } from './decoder.js';
 export type { Grid } from './dequantise.js';
 export { openGguf, type GgufFile, type GgufTensor } from './file.js';
-export { bytesAccess, type RandomAccess } from './random-access.js';
 export { ggufTokenizer, type TokenizerFiles } from './tokenizer.js';

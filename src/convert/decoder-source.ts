@@ -1,0 +1,41 @@
+import type { DecoderModel } from './decoder.js';
+import { openDecoder } from './decoder-directory.js';
+import { ggufDecoder, ggufTokenizer, openGguf } from './gguf/index.js';
+import { licenceOf, modelName, oneLine } from './provenance.js';
+import type { FileSource, RandomAccess, ReadOptions } from './source.js';
+import { openTokenizer, readTokenizer, type SourceTokenizer } from './source-tokenizer.js';
+
+/** Everything the converter takes of a decoder. Its files stay open until `model.close`. */
+export interface DecoderSource {
+  readonly model: DecoderModel;
+  readonly name: string;
+  readonly license: string;
+  readonly tokenizer: SourceTokenizer | undefined;
+}
+
+/** A Hugging Face directory. @throws MgtError as `openDecoder`, `readTokenizer` */
+export async function readDecoder(source: FileSource, options: ReadOptions): Promise<DecoderSource> {
+  const read = (path: string): Promise<Uint8Array | undefined> => source.read(path, { signal: options.signal });
+  const [readme, licence] = await Promise.all([read('README.md'), read('LICENSE')]);
+  const { model, config, tokenizer } = await openDecoder(source, options, (facts) => readTokenizer(read, '', facts));
+  return { model, tokenizer, name: modelName(source.name, config.name), license: licenceOf(readme, licence) };
+}
+
+/** A GGUF file. @throws MgtError as `openGguf`, `ggufDecoder`, `ggufTokenizer` */
+export async function readGguf(access: RandomAccess, file: string): Promise<DecoderSource> {
+  const gguf = await openGguf(access, file);
+  try {
+    const model = ggufDecoder(gguf);
+    const tokenizer = ggufTokenizer(gguf);
+    const text = (key: string): string => oneLine(gguf.metadata.text(`general.${key}`, ''));
+    return {
+      model,
+      name: text('name') || modelName(file.replace(/\.gguf$/i, ''), undefined),
+      license: text('license') || 'unknown',
+      tokenizer: tokenizer && openTokenizer(tokenizer, `${file}: `, model.facts),
+    };
+  } catch (error) {
+    gguf.close();
+    throw error;
+  }
+}
