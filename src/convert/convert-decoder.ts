@@ -84,9 +84,10 @@ export function decoderConfig(model: DecoderModel, asked?: Quant): ModelConfig {
   const scaled = factors || scale !== 1 || dynamic !== 0;
   const config = {
     ...(Object.fromEntries(Object.entries(model.facts).filter(([key]) => !NO_CONFIG.has(key))) as CommonFacts),
-    ...{ quant: 'int4', smoothed: false },
+    quant: 'int4' as const,
+    smoothed: false,
     ...(scaled ? { rope: { factors, scale, dynamic, original } } : {}),
-  } as const;
+  };
   const layers = planWeights(config).tensors.filter(({ kind }) => kind === 'panel-i4');
   const ungridded = layers.map(({ name }) => name).filter((name) => model.grid?.(name, 0) === undefined);
   const own = ungridded.length < layers.length;
