@@ -60,7 +60,7 @@ export const NAME_BYTES = 40;
 export const TENSOR_KINDS: readonly TensorKind[] = ['f32', 'panel-i8', 'panel-i7', 'panel-i4'];
 /** The header's checksum with its own field read as zero. */
 export function headerHash(header: Uint8Array): bigint {
-  const copy = header.slice();
+  const copy = new Uint8Array(header); // slice() of a Buffer is no copy
   copy.fill(0, AT.headerHash, AT.headerHash + 8);
   return checksum64(copy);
 }

@@ -11,6 +11,7 @@ const SPEC: CommandSpec = {
     { name: 'output', short: 'o', value: 'FILE', help: '' },
     { name: 'simd', value: 'a|b', choices: ['a', 'b'], help: '' },
     { name: 'json', help: '' },
+    { name: 'stop', value: 'TEXT', many: true, help: '' },
   ],
   examples: [],
 };
@@ -46,6 +47,16 @@ describe('parse', () => {
   ])('%j carries its values', (argv, expected) => {
     expect(values(...argv)).toEqual(expected);
     expect(parse(SPEC, argv).operands).toEqual(['f']);
+  });
+
+  test('an option that may be given again has a list', () => {
+    const { lists, values: one } = parse(SPEC, ['f', '--stop', 'a', '--stop=', '--stop', '-b', '--tokens', '1']);
+    expect([...lists]).toEqual([['stop', ['a', '', '-b']]]);
+    expect([...one]).toEqual([
+      ['stop', '-b'],
+      ['tokens', '1'],
+    ]);
+    expect(usage(() => parse(SPEC, ['f', '--stop', 'a', '--stop']))).toBe('--stop');
   });
 
   test('words after -- are operands, whatever they look like', () => {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import { expectFailure, expectJsonFailure, mgt } from './support.js';
 
-const COMMANDS = ['convert', 'inspect', 'embed', 'infer', 'replay', 'init'];
+const COMMANDS = ['convert', 'inspect', 'embed', 'infer', 'generate', 'perplexity', 'tokenize', 'replay', 'init'];
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
 };
