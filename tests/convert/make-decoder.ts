@@ -23,13 +23,18 @@ export interface DecoderRecipe {
   /** Files the tensors are dealt into. */
   shards?: number;
   seed?: number;
+  /** Normal weights of this deviation, norms 1 ± 0.1 (0.02 is how transformers initialises); without it all are uniform in ±0.2. */
+  std?: number;
   /** Laid over config.json; `undefined` drops a key. */
   config?: Record<string, unknown>;
 }
 
 const SHAPE = { vocab: 301, hidden: 120, layers: 2, heads: 6, kvHeads: 3, headDim: 20, ffn: 77, context: 64 } as const;
 
-function randomTensors(seed: number): {
+function randomTensors(
+  seed: number,
+  std?: number,
+): {
   tensors: Tensors;
   add: (name: string, shape: number[], mean?: number) => void;
 } {
@@ -39,7 +44,9 @@ function randomTensors(seed: number): {
     tensors,
     add(name, shape, mean = 0) {
       const length = shape.reduce((a, b) => a * b);
-      const values = Float32Array.from({ length }, () => mean + 0.4 * (rng.uniform() - 0.5));
+      const spread = mean === 0 ? std! : 0.1;
+      const draw = std === undefined ? (): number => 0.4 * (rng.uniform() - 0.5) : (): number => spread * rng.normal();
+      const values = Float32Array.from({ length }, () => mean + draw());
       tensors.set(name, { shape, values });
     },
   };
@@ -48,7 +55,7 @@ function randomTensors(seed: number): {
 /** Weights of a random Llama under Hugging Face's names. */
 export function randomLlama(recipe: DecoderRecipe = {}): Tensors {
   const { vocab, hidden, layers, heads, kvHeads, headDim, ffn } = { ...SHAPE, ...recipe };
-  const { tensors, add } = randomTensors(recipe.seed ?? 1);
+  const { tensors, add } = randomTensors(recipe.seed ?? 1, recipe.std);
   const body = recipe.prefix === false ? '' : 'model.';
   const linear = (name: string, outputs: number, inputs: number, biased: boolean): void => {
     add(`${body}${name}.weight`, [outputs, inputs]);
@@ -99,7 +106,7 @@ export function llamaConfig(recipe: DecoderRecipe = {}): Record<string, unknown>
 /** Weights of a random GPT-2: Conv1D as [inputs][outputs], a causal mask beside. */
 export function randomGpt2(recipe: DecoderRecipe = {}): Tensors {
   const { vocab, hidden, layers, ffn, context } = { ...SHAPE, ...recipe };
-  const { tensors, add } = randomTensors(recipe.seed ?? 2);
+  const { tensors, add } = randomTensors(recipe.seed ?? 2, recipe.std);
   const body = recipe.prefix === false ? '' : 'transformer.';
   const conv = (name: string, inputs: number, outputs: number): void => {
     add(`${body}${name}.weight`, [inputs, outputs]);
