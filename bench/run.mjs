@@ -5,6 +5,7 @@
  *   npm run bench -- --only kernels,cold     these sections; the others' tables stay as they are
  *   npm run bench -- --quick                 a smoke run of seconds; prints its tables, writes no report
  *   npm run bench -- --check                 also ends with 1 when a target is missed or not measured
+ *   npm run bench -- --json                  results and targets as one line of JSON instead of tables on stdout
  *
  * Each section runs in a process of its own and leaves JSON in bench/out/.
  */
@@ -16,6 +17,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import {
   coldPart,
+  decoderPart,
   gatePart,
   kernelsPart,
   minilmPart,
@@ -28,16 +30,24 @@ import { BENCH, OUT, REPORT, ROOT } from './lib/paths.mjs';
 import { judge } from './lib/targets.mjs';
 import { prepare } from './prepare.mjs';
 
-const PARTS = { kernels: kernelsPart, minilm: minilmPart, cold: coldPart, gate: gatePart, seed: seedPart };
+const PARTS = {
+  kernels: kernelsPart,
+  minilm: minilmPart,
+  cold: coldPart,
+  gate: gatePart,
+  decoder: decoderPart,
+  seed: seedPart,
+};
 
 function options() {
-  const known = { only: { type: 'string' }, quick: { type: 'boolean' }, check: { type: 'boolean' } };
+  const flag = { type: 'boolean', default: false };
+  const known = { only: { type: 'string' }, quick: flag, check: flag, json: flag };
   const { values } = parseArgs({ options: known });
   const sections = values.only?.split(',') ?? Object.keys(PARTS);
   const unknown = sections.find((name) => !Object.hasOwn(PARTS, name));
   if (unknown !== undefined)
     throw new Error(`--only: no section "${unknown}"; there are ${Object.keys(PARTS).join(', ')}`);
-  return { sections, quick: values.quick ?? false, check: values.check ?? false };
+  return { ...values, sections };
 }
 
 function describeMachine() {
@@ -75,8 +85,10 @@ function measure(name, quick) {
 }
 
 async function main() {
-  const { sections, quick, check } = options();
-  const missing = await prepare();
+  const { sections, quick, check, json } = options();
+  // Found out before the measurements, which take minutes.
+  if (!quick) for (const name of sections) replacePart(readFileSync(REPORT, 'utf8'), name, '');
+  const missing = await prepare({ decoder: sections.includes('decoder') });
   if (missing.packages || missing.library) throw new Error(missing.packages ?? missing.library);
 
   const machine = describeMachine();
@@ -89,7 +101,7 @@ async function main() {
 
   let report = quick ? '' : readFileSync(REPORT, 'utf8');
   const part = (name, body) => {
-    process.stdout.write(`\n## ${name}\n\n${body}\n`);
+    if (!json) process.stdout.write(`\n## ${name}\n\n${body}\n`);
     if (!quick) report = replacePart(report, name, body);
   };
   for (const [name, result] of Object.entries(results)) {
@@ -101,6 +113,7 @@ async function main() {
   // The report's table of targets comes from one run over all of them, never from several.
   if (complete)
     part('targets', `${targetsPart(targets)}\n\n${provenance({ machine, date: new Date().toISOString() })}`);
+  if (json) process.stdout.write(`${JSON.stringify({ results, targets })}\n`);
   if (!quick) {
     writeFileSync(REPORT, report);
     process.stderr.write(`bench: wrote docs/performance.md\n`);

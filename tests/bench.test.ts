@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
-import { replacePart, table } from '../bench/lib/markdown.mjs';
+import { decoderPart, replacePart, table } from '../bench/lib/markdown.mjs';
 import { judge } from '../bench/lib/targets.mjs';
 import { median, medianRatio, takeTurns } from '../bench/lib/timing.mjs';
 
@@ -59,6 +59,27 @@ describe('report', () => {
   });
 });
 
+describe('decoder', () => {
+  const row = (name: string, peer: boolean, prefill: number): object => ({
+    ...{ name, ...(peer ? {} : { build: 'plain' }), agreement: 1, loadMs: 12 },
+    ...{ warm: { prefill, decode: 7 }, cold: { prefill: 5, decode: 3 } },
+    ofRoof: { prefill: 0.5, decode: 0.25, decodeSimd: 0.1 },
+  });
+  const group = {
+    ...{ quant: 'int8', file: 'Q8_0', rounds: 3, roofs: { gmacs: 40, gbPerS: 28 } },
+    rows: [row('ours, Node, plain', false, 300), row('wllama 2.3.1', true, 50)],
+    ratios: [{ ours: 'ours, Node, plain', peer: 'wllama 2.3.1', prefill: 6, decode: 3.5 }],
+  };
+
+  test('a row for each contender, a ratio for each pair, and what was left out', () => {
+    const text = decoderPart({ prompt: 200, fed: 64, left: ['llama.cpp: not built here'], groups: [group] });
+    expect(text).toContain('Left out: llama.cpp: not built here.');
+    expect(text).toMatch(/\| ours, Node, plain +\| +300 \| +7\.0 \| +50\.0 % \| +25\.0 % \|/);
+    expect(text).toMatch(/\| wllama 2\.3\.1 +\| +6\.00× \| +3\.50× \|/);
+    expect(decoderPart({ prompt: 200, fed: 64, left: [], groups: [{ ...group, ratios: [] }] })).not.toContain('times');
+  });
+});
+
 describe('targets', () => {
   const row = (build: string, m: number, ofRoof: number): object => ({ build, shape: [m, 8, 8], ofRoof });
   const tiers = (one: number, two: number, cached: number): object[] =>
@@ -73,6 +94,20 @@ describe('targets', () => {
       ],
     },
     cold: { speedup: { web: 3 } },
+    decoder: {
+      groups: [
+        { quant: 'int4', ratios: [{ ours: 'ours, Node, plain', peer: 'wllama 2.3.1', prefill: 99, decode: 99 }] },
+        {
+          quant: 'int8',
+          ratios: [
+            { ours: 'ours, Chromium', peer: 'wllama 2.3.1', prefill: 99, decode: 99 },
+            { ours: 'ours, Node, plain', peer: 'wllama 2.3.1', prefill: 3.9, decode: 3 },
+            { ours: 'ours, Node, plain', peer: 'wllama 3.8.1', prefill: 99, decode: 7.5 },
+            { ours: 'ours, Node, relaxed', peer: 'wllama 3.8.1', prefill: 99, decode: 7.9 },
+          ],
+        },
+      ],
+    },
     gate: {
       models: [
         { title: 'micro', rows: tiers(0.3, 0.5, 0.02) },
@@ -86,11 +121,11 @@ describe('targets', () => {
   test('the worst shape or model counts; a target is met from its number on, or up to it', () => {
     expect(judge(results).map(({ met }) => met)).toEqual([
       ...[false, true, true, false, true],
-      ...[false, true, true, false, true],
+      ...[false, true, true, false, true, false, false, true],
     ]);
     expect(judge(results).map(({ measured }) => Math.round(measured! * 100) / 100)).toEqual([
       ...[69, 50, 2.6, 1.4, 3],
-      ...[0.61, 0.25, 0.5, 0.06, 900],
+      ...[0.61, 0.25, 0.5, 0.06, 3, 7.9, 3.9, 900],
     ]);
   });
 

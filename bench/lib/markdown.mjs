@@ -38,12 +38,12 @@ const duration = (ns) =>
       : `${(ns / 1e6).toFixed(2)} ms`;
 
 /** Where and when a section was measured. */
-export function provenance({ machine, date, rounds }) {
+export function provenance({ machine, date, rounds, peers }) {
   const { cpu, cores, arch, os, node, v8, onnxruntime, commit, command, load } = machine;
   const counted = rounds ? ` · ${rounds} rounds` : '';
   return (
     `_\`${command}\` · ${date.slice(0, 10)} · commit ${commit} · ${cpu}, ${cores} cores, ${arch}, ${os} · ` +
-    `Node ${node} (V8 ${v8}) · onnxruntime-web and -node ${onnxruntime} · load at start ${load.toFixed(1)}${counted}_`
+    `Node ${node} (V8 ${v8}) · ${peers ?? `onnxruntime-web and -node ${onnxruntime}`} · load at start ${load.toFixed(1)}${counted}_`
   );
 }
 
@@ -150,6 +150,53 @@ export function gatePart({ models, deciding }) {
   const head = ['input', 'tier', 'layers', 'time', 'of tier 0', 'MACs of tier 0'];
   const costs = deciding.map(({ name, ns, bytes }) => [name, ns.toFixed(0), bytes.toFixed(0)]);
   return `${table(head, body, 2)}\n\n${table(['one decision', 'ns', 'bytes of heap'], costs)}`;
+}
+
+/** Tokens per second, warm and cold apart, shares of the roofs; below, how many times as fast ours are as each peer. */
+export function decoderPart({ prompt, fed, left, groups }) {
+  const parts = groups.map(({ quant, file, rounds, roofs, rows, ratios }) => {
+    const body = rows.map(({ name, build, warm, cold, loadMs, ofRoof, agreement }) => [
+      build === undefined || name.endsWith(build) ? name : `${name}, ${build}`,
+      fixed(0)(warm.prefill),
+      fixed(1)(warm.decode),
+      percent(ofRoof.prefill),
+      percent(ofRoof.decode),
+      percent(ofRoof.decodeSimd),
+      fixed(0)(cold.prefill),
+      fixed(1)(cold.decode),
+      fixed(0)(loadMs),
+      percent(agreement),
+    ]);
+    const head = [
+      `${file}, ours ${quant}`,
+      'prompt, tokens/s',
+      'decode, tokens/s',
+      'prompt of SIMD roof',
+      'decode of memory roof',
+      'of SIMD roof',
+      'cold prompt',
+      'cold decode',
+      'load, ms',
+      'same choice',
+    ];
+    const ours = [...new Set(ratios.map((ratio) => ratio.ours))];
+    const against = [...new Set(ratios.map(({ peer }) => peer))].map((peer) => [
+      peer,
+      ...ours.flatMap((name) => {
+        const ratio = ratios.find((each) => each.ours === name && each.peer === peer);
+        return [times(ratio.prefill), times(ratio.decode)];
+      }),
+    ]);
+    const columns = ours.flatMap((name) => [`${name}: prompt`, 'decode']);
+    const roof = `Roofs: ${roofs.gmacs.toFixed(1)} GMAC/s, ${roofs.gbPerS.toFixed(1)} GB/s; ${rounds} rounds.`;
+    return [
+      table(head, body),
+      roof,
+      ...(against.length ? [table([`${file}, times as fast as`, ...columns], against)] : []),
+    ].join('\n\n');
+  });
+  const missing = left.length ? [`Left out: ${left.join('; ')}.`] : [];
+  return [`Prompt of ${prompt} tokens, then ${fed} one by one.`, ...missing, ...parts].join('\n\n');
 }
 
 export function targetsPart(targets) {

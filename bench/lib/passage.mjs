@@ -1,5 +1,5 @@
 /** Running English for inputs of any length: Charles Darwin, On the Origin of Species (1859), opening of the introduction. */
-const PASSAGE = `When on board H.M.S. Beagle, as naturalist, I was much struck with certain facts in the distribution of the
+export const PASSAGE = `When on board H.M.S. Beagle, as naturalist, I was much struck with certain facts in the distribution of the
 inhabitants of South America, and in the geological relations of the present to the past inhabitants of that continent.
 These facts seemed to me to throw some light on the origin of species, that mystery of mysteries, as it has been called by
 one of our greatest philosophers. On my return home, it occurred to me, in 1837, that something might perhaps be made out

@@ -17,6 +17,13 @@ const share = (results, tier, titles, row = (r) => r.tier === tier) => {
 };
 const ALL = ['micro', 'baseline', 'MiniLM'];
 
+/** How many times as fast as a peer ours in Node is on SmolLM2, Q8_0 against int8; of two builds in Node the better. */
+const decoder = (results, peer, part) => {
+  const ratios = results.decoder?.groups.find(({ quant }) => quant === 'int8')?.ratios ?? [];
+  const found = ratios.filter((ratio) => ratio.ours.startsWith('ours, Node') && ratio.peer === peer);
+  return found.length ? Math.max(...found.map((ratio) => ratio[part])) : undefined;
+};
+
 const TARGETS = [
   { claim: 'GEMM of the SIMD roof, worst shape', unit: ' %', needed: 70, goal: 80, of: (r) => plain(r, false) },
   { claim: 'GEMV of the SIMD roof, worst shape', unit: ' %', needed: 50, goal: 60, of: (r) => plain(r, true) },
@@ -27,6 +34,9 @@ const TARGETS = [
   { claim: 'Tier 2 of tier 0, baseline and MiniLM', unit: '×', needed: 0.25, most: true, of: (r) => share(r, 2, ALL.slice(1)) },
   { claim: 'Tier 2 of tier 0, micro (two layers)', unit: '×', needed: 0.6, most: true, of: (r) => share(r, 2, ['micro']) },
   { claim: 'Tier 3 cached, of tier 0', unit: '×', needed: 0.05, most: true, of: (r) => share(r, 3, ALL) },
+  { claim: 'SmolLM2 decode in Node, against wllama 2.3.1', unit: '×', needed: 3, of: (r) => decoder(r, 'wllama 2.3.1', 'decode') },
+  { claim: 'SmolLM2 decode in Node, against wllama 3.8.1', unit: '×', needed: 8, of: (r) => decoder(r, 'wllama 3.8.1', 'decode') },
+  { claim: 'SmolLM2 prompt of 200 tokens in Node, against wllama 2.3.1', unit: '×', needed: 4, of: (r) => decoder(r, 'wllama 2.3.1', 'prefill') },
   { claim: 'One decision', unit: ' ns', needed: 1000, most: true, of: (r) => r.gate && Math.max(...r.gate.deciding.map(({ ns }) => ns)) },
 ]; // prettier-ignore
 
