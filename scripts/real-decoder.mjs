@@ -104,7 +104,7 @@ async function measure({ quant, part, texts: count, file }) {
     for (let s = first, from = 0; s < end; s++) {
       const tokens = sequences[s];
       const theirs = float.subarray(from * vocab, (from += tokens.length) * vocab);
-      const { values } = engine.infer({ tokens, all: true });
+      const { logits: values } = engine.infer({ tokens, all: true });
       (kinds[texts[s].kind] ??= []).push(compareLogits(theirs, values, vocab));
       nll.float += negativeLogLikelihood(theirs, tokens, vocab);
       nll.ours += negativeLogLikelihood(values, tokens, vocab);
