@@ -99,8 +99,11 @@ export class TextTokenizer {
     const { chat_template: template, bos_token: bos, eos_token: eos } = this.#config;
     const text = (token: unknown): string | undefined =>
       typeof token === 'string' ? token : (token as { content?: string } | undefined)?.content;
+    // Some have several: [{ name, template }].
+    const named = Array.isArray(template) ? (template as { name?: unknown; template?: unknown }[]) : [{ template }];
+    const chosen = (named.find((one) => one?.name === 'default') ?? named[0])?.template;
     return {
-      template: typeof template === 'string' ? template : undefined,
+      template: typeof chosen === 'string' ? chosen : undefined,
       bosToken: text(bos),
       eosToken: text(eos),
     };

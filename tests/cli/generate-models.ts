@@ -75,7 +75,7 @@ export interface DecoderFile {
   /** Default: one without tokens around a text. `opening`: with one before it; `words`: its decoder makes words, as SentencePiece's. */
   readonly tokenizer?: 'opening' | 'words' | 'none';
   /** Default `TEMPLATE`; null: none. */
-  readonly template?: string | null;
+  readonly template?: string | null | readonly object[];
   readonly endTokens?: readonly number[];
   readonly seed?: number;
 }

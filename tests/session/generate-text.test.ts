@@ -121,6 +121,16 @@ describe('prompts that cannot be', () => {
     expect(session.infer({ tokens: [8] }).witness.decision).toBe('Allow');
   });
 
+  test('of several templates the default one', async () => {
+    const others = { name: 'tool_use', template: 'no' };
+    const template = [others, { name: 'default', template: 'a{{ messages[0].content }}' }];
+    const several = await MincutGatedTransformer.load(await decoderBytes({ template }));
+    const messages = [{ role: 'user', content: 'b' }];
+    const generation = several.createSession().generate({ messages, maxTokens: 1 });
+    for await (const { token } of generation) expect(token).toBeLessThan(257);
+    expect(generation.promptTokens).toEqual(several.tokenize('ab'));
+  });
+
   test('conversations need a template and an entry with text', async () => {
     const messages = [{ role: 'user', content: 'a' }];
     const [plain, core] = [

@@ -66,7 +66,8 @@ export const run: Run = async ({ operands, values }, { json, signal }) => {
 
 /** −log softmax(logits)[id], in nats. */
 function surprise(logits: Float32Array, id: number): number {
-  const most = logits.reduce((a, b) => Math.max(a, b));
+  let most = -Infinity;
+  for (const logit of logits) if (logit > most) most = logit;
   let sum = 0;
   for (const logit of logits) sum += Math.exp(logit - most);
   return Math.log(sum) + most - logits[id]!;
