@@ -13,6 +13,8 @@ const BLOCK = 2 ** 20;
 export interface FloatOptions {
   /** Context the model is loaded with, in tokens: dynamic NTK takes its base from it. Default: the facts' own. */
   readonly context?: number | undefined;
+  /** What linear layers read, f32[rows][width], before it is read; `site` is the norm it comes from, or `layers.3.ffn.down`. */
+  readonly observe?: ((site: string, x: Float32Array, width: number) => void) | undefined;
 }
 
 /**
@@ -56,6 +58,7 @@ export function* floatSteps(
   for (let i = 0; i < layers; i++) {
     const p = `layers.${i}`;
     let a = norm(model, `${p}.attention.norm`, x);
+    options.observe?.(`${p}.attention.norm`, a, hidden);
     const q = apply(`${p}.attention.query`, a, hidden, heads * headDim);
     const k = apply(`${p}.attention.key`, a, hidden, kvHeads * headDim);
     const v = apply(`${p}.attention.value`, a, hidden, kvHeads * headDim);
@@ -70,12 +73,14 @@ export function* floatSteps(
     }
     add(x, apply(`${p}.attention.output`, mixed, heads * headDim, hidden));
     a = norm(model, `${p}.ffn.norm`, x);
+    options.observe?.(`${p}.ffn.norm`, a, hidden);
     const up = apply(`${p}.ffn.up`, a, hidden, ffn);
     if (facts.gatedFfn) {
       const gate = apply(`${p}.ffn.gate`, a, hidden, ffn);
       activate(gate, facts.activation);
       for (let j = 0; j < up.length; j++) up[j]! *= gate[j]!;
     } else activate(up, facts.activation);
+    options.observe?.(`${p}.ffn.down`, up, ffn);
     add(x, apply(`${p}.ffn.down`, up, ffn, hidden));
     yield i + 1;
   }
