@@ -190,8 +190,11 @@ async function openAll(quant, browser, say) {
       const opened = await page.evaluate((input) => globalThis.open(...input), [kind, url]);
       const call =
         (name) =>
-        (...input) =>
-          page.evaluate(([fn, ...rest]) => globalThis[fn](...rest), [name, ...input]);
+        async (...input) => {
+          // The page behind another runs at a lower priority.
+          await page.bringToFront();
+          return page.evaluate(([fn, ...rest]) => globalThis[fn](...rest), [name, ...input]);
+        };
       return { ...opened, run: call('run'), picks: call('picks'), close: () => page.close() };
     };
     await add('ours, Chromium', weights, false, inPage('ours', `/models/${quant}.mgt`));

@@ -1,5 +1,5 @@
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** Repository root. */
@@ -9,8 +9,11 @@ export const BENCH = join(ROOT, 'bench');
 export const OUT = join(BENCH, 'out');
 export const REPORT = join(ROOT, 'docs', 'performance.md');
 
-/** Downloads and everything made from them. */
-export const CACHE = process.env.MGT_CACHE ?? join(homedir(), '.cache', 'mincut-gated-transformer');
+const { MGT_CACHE, XDG_CACHE_HOME } = process.env;
+/** Downloads and everything made from them: where scripts/fetch-*.mjs keep theirs. */
+export const CACHE = resolve(
+  MGT_CACHE || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'mincut-gated-transformer'),
+);
 /** The Hugging Face directory of all-MiniLM-L6-v2. */
 export const SOURCE = join(CACHE, 'all-MiniLM-L6-v2');
 /** Peers' models (ONNX, GGUF), ours (.mgt), and llama.cpp. */

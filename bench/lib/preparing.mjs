@@ -72,12 +72,12 @@ export function libraryHash() {
   return hashFiles(names.sort().map((name) => join(root, name)));
 }
 
-/** Makes `target` again whenever `version` is not what it was made with. */
+/** Makes `target` again whenever `version` is not what it was made with. What cannot be made is not there: an old one is never measured. */
 export function stamped(target, version, make) {
   const stamp = `${target}.stamp`;
   if (existsSync(target) && existsSync(stamp) && readFileSync(stamp, 'utf8') === version) return undefined;
   mkdirSync(dirname(target), { recursive: true });
-  rmSync(stamp, { force: true });
+  for (const old of [stamp, target]) rmSync(old, { force: true });
   const failed = make();
   if (!failed) writeFileSync(stamp, version);
   return failed;
