@@ -77,6 +77,21 @@ describe('text of a generation', () => {
     expect([generation.finishReason, generation.tokens, generation.promptTokens]).toEqual(['stop', [], [68]]);
   });
 
+  test('a loop left early leaves the session to other calls; while it goes on there are none', async () => {
+    const session = model.createSession();
+    const busy = 'UnsupportedMode session';
+    for await (const { text } of session.generate({ prompt: 'a', logitBias: only(THE) })) {
+      expect(text).toBe('the');
+      expect(await failure(session, { prompt: 'a' })).toBe(busy);
+      expect(() => session.reset()).toThrow(MgtError);
+      break;
+    }
+    expect(session.position).toBe(1);
+    const again = await drain(session, { tokens: [68, THE, THE], maxTokens: 1 });
+    const fresh = await drain(model.createSession(), { tokens: [68, THE, THE], maxTokens: 1 });
+    expect(again.map(({ token }) => token)).toEqual(fresh.map(({ token }) => token));
+  });
+
   test('an answer begins a text, what follows a prompt goes on with one', async () => {
     const words = await MincutGatedTransformer.load(await decoderBytes({ tokenizer: 'words' }));
     const options = { maxTokens: 2, logitBias: only(234) };
