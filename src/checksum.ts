@@ -9,26 +9,37 @@ const GOLDEN = 0x9e3779b9;
 const MIX = 0x85ebca6b;
 const FOLD = 0x9e3779b97f4a7c15n;
 
-/** Checksum of any number of bytes (0 included) at any alignment, in 0..2⁶⁴−1. */
-export function checksum64(bytes: Uint8Array): bigint {
-  const h = new Int32Array(LANES);
-  for (let i = 0; i < LANES; i++) h[i] = Math.imul(GOLDEN, i + 1);
+/** Checksum of bytes that come in parts. */
+export class Checksum {
+  readonly #h = Int32Array.from({ length: LANES }, (_, i) => imul(GOLDEN, i + 1));
+  #length = 0;
 
-  const whole = bytes.length - (bytes.length % BLOCK);
-  absorb(h, new DataView(bytes.buffer, bytes.byteOffset, whole));
-  if (whole < bytes.length) {
-    const last = new Uint8Array(BLOCK);
-    last.set(bytes.subarray(whole));
-    absorb(h, new DataView(last.buffer));
+  /** Any number of bytes (0 included) at any alignment; only the last part may be no multiple of 64 long. */
+  add(bytes: Uint8Array): this {
+    const whole = bytes.length - (bytes.length % BLOCK);
+    absorb(this.#h, new DataView(bytes.buffer, bytes.byteOffset, whole));
+    if (whole < bytes.length) {
+      const last = new Uint8Array(BLOCK);
+      last.set(bytes.subarray(whole));
+      absorb(this.#h, new DataView(last.buffer));
+    }
+    this.#length += bytes.length;
+    return this;
   }
 
-  let H = BigInt(bytes.length);
-  for (const lane of h) {
-    H = BigInt.asUintN(64, (H ^ BigInt(lane >>> 0)) * FOLD);
-    H ^= H >> 29n;
+  /** In 0..2⁶⁴−1. */
+  get value(): bigint {
+    let H = BigInt(this.#length);
+    for (const lane of this.#h) {
+      H = BigInt.asUintN(64, (H ^ BigInt(lane >>> 0)) * FOLD);
+      H ^= H >> 29n;
+    }
+    return H;
   }
-  return H;
 }
+
+/** Checksum of bytes, in 0..2⁶⁴−1. */
+export const checksum64 = (bytes: Uint8Array): bigint => new Checksum().add(bytes).value;
 
 /** Feeds whole blocks to the lanes. A DataView reads little-endian words at any alignment, as fast as a typed array. */
 function absorb(h: Int32Array, blocks: DataView): void {

@@ -1,6 +1,8 @@
-import { constants, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { constants, createReadStream, rmSync } from 'node:fs';
 import { access, lstat, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import type { FileTarget } from '../convert/target.js';
 import { MgtError } from '../errors.js';
 
 /** Files of the command line: whole reads, and writes that appear only when they are whole. */
@@ -19,6 +21,8 @@ export async function readWhole(field: string, path: string, signal?: AbortSigna
 export interface PendingFile {
   /** Puts all bytes on the disk, under another name still; what can fail of a write fails here. */
   write(bytes: Uint8Array): Promise<void>;
+  /** Instead of `write`: part by part, and then `finish`. A device or pipe has no places to write at. */
+  readonly parts?: FileTarget & { finish(): Promise<void> };
   /** Gives what was written its name. */
   commit(): Promise<void>;
   /** Removes what was begun; does nothing after `commit`. */
@@ -71,14 +75,34 @@ export async function beginBeside(field: string, target: string, temporary: stri
     settled = true;
     begun.delete(temporary);
   };
+  const finish = (): Promise<void> =>
+    writable(field, async () => {
+      if (found) await handle.chmod(found.mode & 0o777);
+      await handle.sync();
+      await handle.close();
+    });
+  const place = (at: number, bytes: Uint8Array): Promise<void> =>
+    writable(field, async () => {
+      for (let done = 0; done < bytes.length;) {
+        done += (await handle.write(bytes, done, bytes.length - done, at + done)).bytesWritten;
+      }
+    });
   return {
-    write: (bytes) =>
-      writable(field, async () => {
-        if (found) await handle.chmod(found.mode & 0o777);
-        await handle.writeFile(bytes);
-        await handle.sync();
-        await handle.close();
-      }),
+    async write(bytes) {
+      await place(0, bytes);
+      await finish();
+    },
+    parts: {
+      finish,
+      begin: (bytes) => writable(field, () => handle.truncate(bytes)),
+      write: place,
+      async sha256(at) {
+        const hash = createHash('sha256');
+        for await (const chunk of createReadStream(temporary, { start: at })) hash.update(chunk as Uint8Array);
+        return hash.digest();
+      },
+      content: temporary,
+    },
     async commit() {
       await writable(field, () => rename(temporary, target));
       settle();

@@ -1,16 +1,17 @@
+import { Checksum } from '../checksum.js';
 import { validateConfig, type ModelConfig, type Quant } from '../config.js';
 import { yieldToHost } from '../engine/patience.js';
 import { MgtError } from '../errors.js';
 import type { DecoderAccuracy, ModelMeta, QuantReport } from '../format/file.js';
-import { packSteps, type TensorError, type TensorRows, type TensorValues } from '../format/pack.js';
+import { packParts, type TensorError, type TensorRows, type TensorValues } from '../format/pack.js';
 import { planWeights, type TensorSpec } from '../format/tensors.js';
-import { digestOf, writeHeader } from '../format/write.js';
-import type { Converted, Job } from './convert.js';
+import { writeHeader, type PayloadDigest } from '../format/write.js';
+import type { ConvertReport, Job } from './convert.js';
 import type { DecoderFacts, DecoderModel } from './decoder.js';
 import { compareLogits, pooledAccuracy } from './decoder-accuracy.js';
 import { floatHead, floatSteps } from './decoder-float.js';
 import { readDecoder, readGguf, type DecoderSource } from './decoder-source.js';
-import { chooseInputs, type Inputs } from './inputs.js';
+import type { Inputs } from './inputs.js';
 import { openFile, type FileSource } from './source.js';
 import { withEngine } from './vectors.js';
 
@@ -19,15 +20,16 @@ type Figures = Pick<QuantReport, 'worstTensor'> & Partial<QuantReport>;
 
 /** KL in nats above which a file is noise. */
 const MOST_KL = 0.1;
-/** Room in the header for the figures that come last. */
-const FIGURES_BYTES = 1024;
+/** Bytes of the meta JSON, above what it takes with every figure, the longest names and licence included. */
+const META_BYTES = 1536;
+const NOTHING: TensorError = { name: '', error: -1 };
 
 /**
  * A Llama- or GPT-2-like directory, or a GGUF file of it, to a file.
  * @param file name of the GGUF file; `undefined`: the directory itself
  * @throws MgtError as `convert`
  */
-export async function convertDecoder(files: FileSource, file: string | undefined, job: Job): Promise<Converted> {
+export async function convertDecoder(files: FileSource, file: string | undefined, job: Job): Promise<ConvertReport> {
   const { signal, progress } = job;
   const reading = {
     signal,
@@ -43,31 +45,46 @@ export async function convertDecoder(files: FileSource, file: string | undefined
   }
 }
 
-async function write(source: DecoderSource, job: Job): Promise<Converted> {
-  const { model, name, license, tokenizer } = source;
+async function write({ model, name, license, tokenizer, inputs }: DecoderSource, job: Job): Promise<ConvertReport> {
+  const { target, allowNoise } = job;
   const config = decoderConfig(model, job.quant);
   const { quant } = config;
-  const inputs = chooseInputs(tokenizer, config);
   const { eos } = model.facts;
   const scheme = `${quant} ${quant === 'int4' ? 'in groups of 32 with minimum' : 'per row'}, activations int8 per 64`;
-  const metaOf = (report: Figures): ModelMeta => ({
-    source: { name, license },
-    report: { scheme, ...report },
-    ...(tokenizer ? { tokenizer: { json: tokenizer.json, config: tokenizer.config } } : {}),
-    ...(eos.length > 0 ? { endTokens: eos } : {}),
-  });
-  const { file, worstTensor, tensors } = await pack(model, config, metaOf, job);
-  const accuracy = await measure(model, file(metaOf({ worstTensor })), inputs, job);
+  const plan = planWeights(config);
+  const headerOf = (digest: PayloadDigest, report: Figures): Uint8Array => {
+    const meta: ModelMeta = {
+      source: { name, license },
+      report: { scheme, ...report },
+      ...(tokenizer ? { tokenizer } : {}),
+      ...(eos.length > 0 ? { endTokens: eos } : {}),
+    };
+    return writeHeader(config, digest, meta, META_BYTES + 8 * eos.length);
+  };
+  const at = headerOf({ sha256: new Uint8Array(32), checksum: 0n }, { worstTensor: NOTHING }).length;
+  await target.begin(at + plan.bytes);
+  const { checksum, worstTensor } = await pack(model, config, job, at);
+  const digest = { checksum, sha256: await target.sha256(at) };
+  await target.write(0, headerOf(digest, { worstTensor }));
+
+  const accuracy = await measure(model, inputs, job);
   const noisy = !(accuracy.kl <= MOST_KL);
-  if (noisy && !job.allowNoise) throw new MgtError('NoisyModel', 'accuracy.kl', `at most ${MOST_KL} nats`, accuracy.kl);
+  if (noisy && !allowNoise) throw new MgtError('NoisyModel', 'accuracy.kl', `at most ${MOST_KL} nats`, accuracy.kl);
   const measuredOn = inputs.kind;
-  const bytes = file(metaOf({ worstTensor, accuracy, measuredOn, ...(noisy ? { allowNoise: true } : {}) }));
+  const figures = { worstTensor, accuracy, measuredOn, ...(noisy ? { allowNoise: true } : {}) };
+  await target.write(0, headerOf(digest, figures));
   return {
-    bytes,
-    report: {
-      ...{ name, license, quant, tensors, bytes: bytes.length, worstTensor, accuracy, measuredOn },
-      ...{ smoothed: false, tokenizer: tokenizer !== undefined },
+    ...{
+      name,
+      license,
+      quant,
+      tensors: plan.tensors.length,
+      bytes: at + plan.bytes,
+      worstTensor,
+      accuracy,
+      measuredOn,
     },
+    ...{ smoothed: false, tokenizer: tokenizer !== undefined },
   };
 }
 
@@ -96,41 +113,25 @@ export function decoderConfig(model: DecoderModel, asked?: Quant): ModelConfig {
   return validateConfig({ ...config, quant, ...(wide.length > 0 ? { int8Tensors: wide } : {}) }, 'BadFile');
 }
 
-interface Draft {
-  readonly tensors: number;
-  readonly worstTensor: TensorError;
-  /** The whole file under a header: a view of one buffer, valid until the next call. */
-  readonly file: (meta: ModelMeta) => Uint8Array;
-}
-
-/** Packs row by row, and leaves room for the header before the payload: the file is never copied. */
+/** Quantises row by row and writes from `first` on. */
 async function pack(
   model: DecoderModel,
   config: ModelConfig,
-  metaOf: (report: Figures) => ModelMeta,
-  { progress }: Job,
-): Promise<Draft> {
-  const { tensors, bytes } = planWeights(config);
-  let worstTensor: TensorError = { name: '', error: -1 };
-  const digestless = { sha256: new Uint8Array(32), checksum: 0n };
-  const room = FIGURES_BYTES + writeHeader(config, digestless, metaOf({ worstTensor })).length;
-  const buffer = new Uint8Array(room + bytes);
-  const payload = buffer.subarray(room);
-  const ends = new Map(tensors.map(({ name, offset, bytes: span }) => [name, offset + span]));
-  for (const packed of packSteps(config, tensorsOf(model), payload)) {
-    if (packed.error > worstTensor.error) worstTensor = packed;
-    progress('pack', ends.get(packed.name)!, bytes);
+  { progress, target }: Job,
+  first: number,
+): Promise<{ checksum: bigint; worstTensor: TensorError }> {
+  const total = planWeights(config).bytes;
+  const checksum = new Checksum();
+  let worstTensor = NOTHING;
+  for (const { at, bytes, error } of packParts(config, tensorsOf(model))) {
+    progress('pack', at, total);
+    checksum.add(bytes);
+    await target.write(first + at, bytes);
+    if (error && error.error > worstTensor.error) worstTensor = error;
     await yieldToHost();
   }
-  const digest = await digestOf(payload);
-  return {
-    ...{ worstTensor, tensors: tensors.length },
-    file: (meta) => {
-      const header = writeHeader(config, digest, meta);
-      buffer.set(header, room - header.length);
-      return buffer.subarray(room - header.length);
-    },
-  };
+  progress('pack', total, total);
+  return { checksum: checksum.value, worstTensor };
 }
 
 function tensorsOf(model: DecoderModel): (tensor: TensorSpec) => TensorValues | TensorRows {
@@ -146,14 +147,13 @@ function tensorsOf(model: DecoderModel): (tensor: TensorSpec) => TensorValues | 
 }
 
 /** Rows of logits compared at a time: the whole head is decoded for each lot. */
-const LOT_ROWS = 64;
+const LOT_ROWS = 32;
 
 /** Next-token distributions of the file in the engine beside those of the source's own weights. */
 async function measure(
   model: DecoderModel,
-  file: Uint8Array,
   { accuracy: sequences }: Inputs,
-  { progress }: Job,
+  { progress, target }: Job,
 ): Promise<DecoderAccuracy> {
   const { layers, vocab } = model.facts;
   const context = Math.max(...sequences.map(({ length }) => length));
@@ -168,7 +168,7 @@ async function measure(
   for (const broken of states.map((rows) => rows.find((x) => !Number.isFinite(x)))) {
     if (broken !== undefined) throw new MgtError('BadWeights', 'model', 'finite states in float arithmetic', broken);
   }
-  return withEngine(file, { context }, async (engine) => {
+  return withEngine(target.content, { context }, async (engine) => {
     const parts: DecoderAccuracy[] = [];
     for (let first = 0, end = 0; first < sequences.length; first = end) {
       let rows = 0;

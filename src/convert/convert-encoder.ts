@@ -4,7 +4,7 @@ import type { EncoderAccuracy, ModelMeta, QuantReport } from '../format/file.js'
 import { packPayload } from '../format/pack.js';
 import { writeModel } from '../format/write.js';
 import { ENOUGH, compare } from './accuracy.js';
-import type { Converted, Job, Progress } from './convert.js';
+import type { ConvertReport, Job, Progress } from './convert.js';
 import { readHuggingFace, type SourceModel } from './huggingface.js';
 import { chooseInputs, type Inputs } from './inputs.js';
 import { encoderConfig, encoderWeights } from './mapping.js';
@@ -16,7 +16,7 @@ import { engineVectors, floatVectors } from './vectors.js';
 const GOOD = 0.999;
 
 /** A BERT directory to a file. About 10 s of one core for 22 M parameters. @throws MgtError as `convert` */
-export async function convertEncoder(files: FileSource, job: Job): Promise<Converted> {
+export async function convertEncoder(files: FileSource, job: Job): Promise<ConvertReport> {
   const { signal, progress, quant = 'int8' } = job;
   if (quant === 'int4') throw new MgtError('UnsupportedMode', 'quant', 'int8 or int7 for an encoder', quant);
   const model = await readHuggingFace(files, {
@@ -38,12 +38,11 @@ export async function convertEncoder(files: FileSource, job: Job): Promise<Conve
     ...(low ? { allowNoise: true } : {}),
   };
   const bytes = await writeModel(best.config, best.payload, metaOf(model, report));
+  await job.target.begin(bytes.length);
+  await job.target.write(0, bytes);
   return {
-    bytes,
-    report: {
-      ...{ name: model.name, license: model.license, quant, tensors, bytes: bytes.length, worstTensor, accuracy },
-      ...{ measuredOn: inputs.kind, smoothed, tokenizer: model.tokenizer !== undefined },
-    },
+    ...{ name: model.name, license: model.license, quant, tensors, bytes: bytes.length, worstTensor, accuracy },
+    ...{ measuredOn: inputs.kind, smoothed, tokenizer: model.tokenizer !== undefined },
   };
 }
 

@@ -6,6 +6,7 @@ import { isDecoderConfig } from './decoder-config.js';
 import type { Inputs } from './inputs.js';
 import { objectOf } from './json.js';
 import { findSource, inMemory, type FileSource } from './source.js';
+import { memoryTarget, type FileTarget } from './target.js';
 
 export interface ConvertOptions {
   /**
@@ -47,11 +48,6 @@ export interface ConvertReport {
   readonly tokenizer: boolean;
 }
 
-export interface Converted {
-  readonly bytes: Uint8Array;
-  readonly report: ConvertReport;
-}
-
 /** Reports, and stops an aborted conversion. @throws MgtError `Aborted` */
 export type Progress = (phase: ConvertProgress['phase'], loaded: number, total: number) => void;
 
@@ -61,12 +57,13 @@ export interface Job {
   readonly allowNoise: boolean;
   readonly signal: AbortSignal | undefined;
   readonly progress: Progress;
+  readonly target: FileTarget;
 }
 
 /**
  * Converts a trained model to an `.mgt` file, and measures what that cost: the finished file runs in the engine on texts kept for that,
  * against the source's own float weights. A Hugging Face directory of a BERT, Llama (Mistral, Qwen2) or GPT-2, or a GGUF file of the latter
- * two. A decoder's rows are read as they are wanted; beside them there are the new file and the engine that measures it.
+ * two. Of a decoder nothing is held but the rows at hand, the new file and the engine that measures it.
  * @param source path (Node) or `https://` URL of the directory or .gguf file; any `FileSource`; the bytes of a GGUF file
  * @throws MgtError `FileNotFound`, `BadFile`, `Truncated`, `BadWeights`, `UnsupportedArchitecture`, `UnsupportedMode`,
  * `NoisyModel` (cosine mean below 0.99 or minimum below 0.97, KL above 0.1), `MissingDependency`, `Aborted`, `BadInput`
@@ -74,7 +71,18 @@ export interface Job {
 export async function convert(
   source: string | Uint8Array | FileSource,
   options: ConvertOptions = {},
-): Promise<Converted> {
+): Promise<{ bytes: Uint8Array; report: ConvertReport }> {
+  const target = memoryTarget();
+  const report = await convertTo(source, target, options);
+  return { bytes: target.content, report };
+}
+
+/** The same, written where the target says. */
+export async function convertTo(
+  source: string | Uint8Array | FileSource,
+  target: FileTarget,
+  options: ConvertOptions = {},
+): Promise<ConvertReport> {
   const o = checkKeys('options', options, ['quant', 'allowNoise', 'onProgress', 'signal']) as ConvertOptions;
   const quant = o.quant === undefined ? undefined : checkOneOf('quant', o.quant, QUANTS);
   const allowNoise = o.allowNoise ?? false;
@@ -85,7 +93,7 @@ export async function convert(
     o.onProgress?.({ phase, loaded, total });
   };
   checkSignal(signal, 'convert');
-  const job = { quant, allowNoise, signal, progress };
+  const job = { quant, allowNoise, signal, progress, target };
   const { files, file } = await opened(source);
   if (file === undefined) {
     const config = await files.read('config.json', { signal });

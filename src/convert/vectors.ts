@@ -10,7 +10,7 @@ const BATCH_ROWS = 96;
 
 /** Runs something on the engine that the file makes: it goes through its own loader, as it will at the user's. */
 export async function withEngine<T>(
-  file: Uint8Array,
+  file: Uint8Array | string,
   options: { readonly context?: number },
   action: (model: MincutGatedTransformer) => T | Promise<T>,
 ): Promise<T> {

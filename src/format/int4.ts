@@ -95,13 +95,13 @@ function factorOf(name: string, { scales, mins }: Grid4): number {
 }
 
 /**
- * Writes one row of an int4 tensor into the tensor's zeroed span, exactly.
+ * Writes one row of an int4 tensor into its zeroed panels, exactly; `span` begins with the panel of row `first`.
  * @throws MgtError `BadWeights` naming the tensor: scales or minimums not finite, or beyond f16 under one factor.
  */
-export function packRow4(span: Uint8Array, tensor: TensorSpec, output: number, grid: Grid4, bias = 0): void {
+export function packRow4(span: Uint8Array, tensor: TensorSpec, output: number, grid: Grid4, bias = 0, first = 0): void {
   const inputs = tensor.shape[1]!;
   const view = new DataView(span.buffer, span.byteOffset, span.byteLength);
-  const panel = floor(output / PANEL_OUTPUTS) * panelBytes4(inputs);
+  const panel = floor((output - first) / PANEL_OUTPUTS) * panelBytes4(inputs);
   const lane = output % PANEL_OUTPUTS;
   const factor = factorOf(`${tensor.name}[${output}]`, grid);
   view.setFloat32(panel + 4 * lane, factor, true);

@@ -10,6 +10,7 @@ import {
   panelBytes,
   panelBytes4,
   planWeights,
+  spanBytes,
   type TensorSpec,
 } from './tensors.js';
 
@@ -39,6 +40,15 @@ export interface TensorError {
 /** Values read at a time from a source of rows: 1 MB. */
 const READ_VALUES = 2 ** 18;
 
+/** Bytes of the payload, finished. */
+export interface PackedPart {
+  /** Offset in the payload, a multiple of 64; the parts of a payload follow each other. */
+  readonly at: number;
+  readonly bytes: Uint8Array;
+  /** On the last part of a linear layer or table. */
+  readonly error: TensorError | undefined;
+}
+
 /**
  * Quantises every tensor of a configuration into one payload (the weight region, byte for byte).
  * `weights` is asked once per tensor, in file order, so a source need hold only one at a time, or only some rows of it.
@@ -49,37 +59,54 @@ export function packPayload(
   weights: (tensor: TensorSpec) => TensorValues,
 ): { payload: Uint8Array; errors: TensorError[] } {
   const payload = new Uint8Array(planWeights(config).bytes);
-  return { payload, errors: [...packSteps(config, weights, payload)] };
+  const errors: TensorError[] = [];
+  for (const { at, bytes, error } of packParts(config, weights)) {
+    payload.set(bytes, at);
+    if (error) errors.push(error);
+  }
+  return { payload, errors };
 }
 
-/** The same into a zeroed payload of the planned length, one linear layer or table after the other. */
-export function* packSteps(
+/** The same part by part: of tensors read in rows 1 MB of values at a time. */
+export function* packParts(
   config: ModelConfig,
   weights: (tensor: TensorSpec) => TensorValues | TensorRows,
-  payload: Uint8Array,
-): Generator<TensorError, void> {
+): Generator<PackedPart, void> {
   for (const tensor of planWeights(config).tensors) {
+    const { name, kind, offset } = tensor;
     const given = weights(tensor);
     const [rows = 1, cols = 1] = tensor.shape;
-    if (given.bias) expectCount(`${tensor.name}.bias`, given.bias, rows);
-    const span = payload.subarray(tensor.offset, tensor.offset + tensor.bytes);
-    const pack = tensor.kind === 'f32' ? packFloats : tensor.kind === 'panel-i4' ? packRows4 : packRows;
-    const sums = { lost: 0, total: 0 };
-    const step = 'rows' in given ? largest(1, floor(READ_VALUES / cols)) : rows;
-    for (let from = 0; from < rows; from += step) {
-      const to = smallest(rows, from + step);
-      const part = 'rows' in given ? given.rows(from, to) : given.values;
-      expectCount(tensor.name, part, (to - from) * cols);
-      pack(given, { span, tensor, from }, part, sums);
+    const read = (from: number, to: number): Float32Array => {
+      const values = 'rows' in given ? given.rows(from, to) : given.values;
+      expectCount(name, values, (to - from) * cols);
+      return values;
+    };
+    if (kind === 'f32') {
+      const bytes = new Uint8Array(tensor.bytes);
+      const view = new DataView(bytes.buffer);
+      read(0, rows).forEach((value, i) => view.setFloat32(4 * i, value, true));
+      yield { at: offset, bytes, error: undefined };
+      continue;
     }
-    const { lost, total } = sums;
-    if (tensor.kind !== 'f32') yield { name: tensor.name, error: total === 0 ? 0 : Math.sqrt(lost / total) };
+    if (given.bias) expectCount(`${name}.bias`, given.bias, rows);
+    const sums = { lost: 0, total: 0 };
+    const pack = kind === 'panel-i4' ? packRows4 : packRows;
+    const panels = 'rows' in given ? largest(1, floor(READ_VALUES / cols / PANEL_OUTPUTS)) : rows;
+    for (let from = 0, at = offset; from < rows; from += panels * PANEL_OUTPUTS) {
+      const to = smallest(rows, from + panels * PANEL_OUTPUTS);
+      const span = new Uint8Array(spanBytes(kind, [to - from, cols]));
+      pack(given, { span, tensor, from }, read(from, to), sums);
+      const { lost, total } = sums;
+      const error = to < rows ? undefined : { name, error: total === 0 ? 0 : Math.sqrt(lost / total) };
+      yield { at, bytes: span, error };
+      at += span.length;
+    }
   }
 }
 
 type Extras = Omit<TensorValues, 'values'>;
 
-/** Where rows go: a tensor's zeroed span, from row `from` on. */
+/** Where rows go: the zeroed panels of a tensor from row `from` on, the first of a panel. */
 interface Target {
   readonly span: Uint8Array;
   readonly tensor: TensorSpec;
@@ -92,12 +119,6 @@ interface Sums {
   total: number;
 }
 
-function packFloats(_: Extras, { span, tensor, from }: Target, values: Float32Array): void {
-  const view = new DataView(span.buffer, span.byteOffset, span.byteLength);
-  const first = from * (tensor.shape[1] ?? 1);
-  for (let i = 0; i < values.length; i++) view.setFloat32(4 * (first + i), values[i]!, true);
-}
-
 /** Rows of a linear layer into its panels. */
 function packRows({ bias }: Extras, { span, tensor, from }: Target, values: Float32Array, sums: Sums): void {
   const cols = tensor.shape[1]!;
@@ -107,7 +128,7 @@ function packRows({ bias }: Extras, { span, tensor, from }: Target, values: Floa
   const view = new DataView(span.buffer, span.byteOffset, span.byteLength);
   let { lost, total } = sums;
   for (let at = 0, n = from; at < values.length; at += cols, n++) {
-    const panel = floor(n / PANEL_OUTPUTS) * stride;
+    const panel = floor((n - from) / PANEL_OUTPUTS) * stride;
     const lane = n % PANEL_OUTPUTS;
     let max = 0;
     for (let k = 0; k < cols; k++) max = largest(max, abs(values[at + k]!));
@@ -132,7 +153,7 @@ function packRows4({ bias, grid }: Extras, { span, tensor, from }: Target, value
   for (let at = 0, n = from; at < values.length; at += cols, n++) {
     const row = values.subarray(at, at + cols);
     const own = grid?.(n) ?? gridOf(row);
-    packRow4(span, tensor, n, own, bias?.[n]);
+    packRow4(span, tensor, n, own, bias?.[n], from);
     for (let k = 0; k < cols; k++) {
       const block = floor(k / BLOCK4);
       sums.lost += (row[k]! - (own.scales[block]! * own.q[k]! + own.mins[block]!)) ** 2;

@@ -23,11 +23,6 @@ export interface PayloadDigest {
   readonly checksum: bigint;
 }
 
-export const digestOf = async (payload: Uint8Array): Promise<PayloadDigest> => ({
-  sha256: await sha256(payload),
-  checksum: checksum64(payload),
-});
-
 /**
  * A whole file from a packed payload. The payload is copied once.
  * @throws MgtError `BadConfig` where the payload is not what the config plans.
@@ -35,20 +30,26 @@ export const digestOf = async (payload: Uint8Array): Promise<PayloadDigest> => (
 export async function writeModel(config: ModelConfig, payload: Uint8Array, meta: ModelMeta): Promise<Uint8Array> {
   const planned = planWeights(validateConfig(config)).bytes;
   if (payload.length !== planned) throw new MgtError('BadConfig', 'payload', `${planned} bytes`, payload.length);
-  const header = writeHeader(config, await digestOf(payload), meta);
+  const header = writeHeader(config, { sha256: await sha256(payload), checksum: checksum64(payload) }, meta);
   const file = new Uint8Array(header.length + payload.length);
   file.set(header);
   file.set(payload, header.length);
   return file;
 }
 
-/** The header of a file; its payload, which `digest` is of, follows it. @throws MgtError `BadConfig` */
-export function writeHeader(config: ModelConfig, digest: PayloadDigest, meta: ModelMeta): Uint8Array {
+/**
+ * The header of a file; its payload, which `digest` is of, follows it.
+ * @param metaBytes least length of the meta JSON, filled up with spaces: a header whose figures come later keeps its length
+ * @throws MgtError `BadConfig`
+ */
+export function writeHeader(config: ModelConfig, digest: PayloadDigest, meta: ModelMeta, metaBytes = 0): Uint8Array {
   validateConfig(config);
   const { tensors, bytes } = planWeights(config);
   const encoder = new TextEncoder();
   const { tokenizer, ...plain } = meta;
-  const blobs = [JSON.stringify(plain), tokenizer?.json ?? '', tokenizer?.config ?? ''].map((t) => encoder.encode(t));
+  const blobs = [JSON.stringify(plain).padEnd(metaBytes), tokenizer?.json ?? '', tokenizer?.config ?? ''].map((t) =>
+    encoder.encode(t),
+  );
   const tableEnd = TABLE_AT + tensors.length * ENTRY_BYTES;
   const length = roundUp(
     blobs.reduce((n, b) => n + b.length, tableEnd),

@@ -1,5 +1,6 @@
 import type { Quant } from '../../config.js';
-import { convert, type ConvertProgress, type ConvertReport } from '../../convert/convert.js';
+import { convertTo, type ConvertProgress, type ConvertReport } from '../../convert/convert.js';
+import { memoryTarget } from '../../convert/target.js';
 import { beginFile } from '../files.js';
 import { accuracyText, bytesText, oneLine, print } from '../output.js';
 import { createProgress } from '../progress.js';
@@ -15,22 +16,22 @@ const DOING: Readonly<Record<ConvertProgress['phase'], string>> = {
 /** `mgt convert`: a Hugging Face directory or GGUF file to a model file, which appears only when it is whole and accurate enough. */
 export const run: Run = async ({ operands, values, flags }, { json, signal }) => {
   const path = values.get('output')!;
-  const target = await beginFile('-o', path);
+  const file = await beginFile('-o', path);
   const progress = createProgress();
   let report: ConvertReport;
   try {
-    const converted = await convert(operands[0]!, {
+    const memory = memoryTarget();
+    report = await convertTo(operands[0]!, file.parts ?? memory, {
       signal,
       quant: values.get('quant') as Quant | undefined,
       allowNoise: flags.has('allow-noise'),
       onProgress: ({ phase, loaded, total }) => progress.update(DOING[phase], loaded, total),
     });
-    report = converted.report;
-    await target.write(converted.bytes);
-    await target.commit();
+    await (file.parts ? file.parts.finish() : file.write(memory.content));
+    await file.commit();
   } finally {
     progress.done();
-    await target.discard();
+    await file.discard();
   }
   const { tensors, bytes, worstTensor, accuracy } = report;
   if (json) {

@@ -3,11 +3,16 @@ import { MgtError } from '../../errors.js';
 /** What a GGUF header says of its model, key by key; every getter is strict about the type it finds. */
 export class Metadata {
   readonly #file: string;
-  readonly #values: ReadonlyMap<string, unknown>;
+  #values: ReadonlyMap<string, unknown>;
 
   constructor(file: string, values: ReadonlyMap<string, unknown>) {
     this.#file = file;
     this.#values = values;
+  }
+
+  /** Lets go of all values: a vocabulary takes tens of megabytes. */
+  forget(): void {
+    this.#values = new Map();
   }
 
   has(key: string): boolean {
