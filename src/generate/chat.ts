@@ -37,7 +37,7 @@ const MAX_LIST = 100_000; // elements of a list
 /** Inside `try`, so that bundlers warn where the package is not installed instead of failing. */
 async function loadJinja(): Promise<Jinja> {
   try {
-    return (await import('@huggingface/jinja')) as unknown as Jinja;
+    return await import('@huggingface/jinja');
   } catch (cause) {
     throw new MgtError('MissingDependency', '@huggingface/jinja', 'npm i @huggingface/jinja', cause, { cause });
   }
