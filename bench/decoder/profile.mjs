@@ -3,8 +3,8 @@
  *
  *   node bench/decoder/profile.mjs [int8 | int4]
  *
- * Calls are counted inside the run they belong to, in the fastest of several; a timed call costs some 0.1 µs more. What is left is the
- * host: planning, checks, witness, and copying the logits out.
+ * Each kernel by its least time over several runs; a timed call costs some 0.1 µs more. What is left is the host: planning, checks,
+ * witness, and copying the logits out.
  */
 import { readFile } from 'node:fs/promises';
 import { relaxedWorks } from '../lib/kernels.mjs';
@@ -50,46 +50,56 @@ const simd = relaxedWorks() ? 'relaxed' : 'plain';
 const model = await MincutGatedTransformer.load(SMOLLM2[quant].mgt, { simd, context: 512 });
 const session = model.createSession();
 
-/** The fastest of some runs: its entries, and how long it took. */
-function fastest(runs, count, part) {
-  let best = { ms: Infinity };
-  for (let i = 0; i < runs; i++) {
-    const { ms, found } = part();
-    if (ms < best.ms) best = { ms, found };
+/** What each kernel takes at the least over some runs of the same calls, in ms, and the host. Their sum is what a run undisturbed takes. */
+function least(runs) {
+  const rows = new Map();
+  const keep = (name, found) => {
+    if (!(rows.get(name)?.ms <= found.ms)) rows.set(name, { name, ...found });
+  };
+  for (const { ms, found } of runs) {
+    let kernels = 0;
+    for (const [name, entry] of found) {
+      kernels += entry.ms;
+      keep(name, entry);
+    }
+    keep('host', { calls: 1, ms: ms - kernels, macs: 0 });
   }
-  const rows = [...best.found].map(([name, { calls, ms, macs }]) => ({ name, calls, ms: ms / count, macs }));
-  const kernels = rows.reduce((sum, { ms }) => sum + ms, 0);
-  rows.push({ name: 'host', calls: count, ms: best.ms / count - kernels, macs: 0 });
-  return { ms: best.ms / count, rows: rows.sort((a, b) => b.ms - a.ms), count };
+  const sorted = [...rows.values()].sort((x, y) => y.ms - x.ms);
+  return { ms: sorted.reduce((sum, { ms }) => sum + ms, 0), rows: sorted };
 }
 
-function print(title, { ms, rows, count }) {
+function print(title, { ms, rows }) {
   const body = rows.map(({ name, calls, ms: each, macs }) => [
     name,
-    (calls / count).toFixed(0),
+    calls,
     each.toFixed(3),
     `${((each / ms) * 100).toFixed(1)} %`,
-    macs ? (macs / count / each / 1e6).toFixed(1) : '–',
+    macs ? (macs / each / 1e6).toFixed(1) : '–',
   ]);
   console.log(`\n${title}: ${ms.toFixed(2)} ms\n\n${table(['kernel', 'calls', 'ms', 'share', 'GMAC/s'], body)}`);
 }
 
 const out = new Float32Array(model.info.config.vocab);
-const measure = (calls) => {
+const measure = (tokens) => {
   entries = new Map();
   const start = performance.now();
-  for (const tokens of calls) session.infer({ tokens, out });
-  return { ms: performance.now() - start, found: entries };
+  session.infer({ tokens, out });
+  const ms = performance.now() - start;
+  const found = entries;
+  entries = new Map();
+  return { ms, found };
 };
-const readPrompt = () => {
+const [prompts, steps] = [[], []];
+for (let run = -1; run < 8; run++) {
   session.reset();
-  return measure([prompt]);
-};
-const takeSteps = () => {
-  readPrompt();
-  return measure(fed.map((id) => [id]));
-};
-takeSteps();
+  const read = measure(prompt);
+  const taken = fed.map((id) => measure([id]));
+  // The first run warms.
+  if (run < 0) continue;
+  prompts.push(read);
+  // Attention grows with what stands before it: steps of equal place are compared.
+  steps.push(taken.at(-1));
+}
 console.log(`${quant}, ${model.info.build} build`);
-print(`prompt of ${prompt.length} tokens`, fastest(6, 1, readPrompt));
-print(`one step, mean of ${fed.length}`, fastest(6, fed.length, takeSteps));
+print(`prompt of ${prompt.length} tokens`, least(prompts));
+print(`the step after ${prompt.length + fed.length - 1} tokens`, least(steps));
