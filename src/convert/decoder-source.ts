@@ -33,9 +33,9 @@ export async function readGguf(access: RandomAccess, file: string): Promise<Deco
   try {
     const model = ggufDecoder(gguf);
     const files = ggufTokenizer(gguf);
-    const text = (key: string): string => oneLine(gguf.metadata.text(`general.${key}`, ''));
-    const name = text('name') || modelName(file.replace(/\.gguf$/i, ''), undefined);
-    const license = text('license') || 'unknown';
+    const text = (key: string): string => gguf.metadata.text(`general.${key}`, '');
+    const name = modelName(text('name'), file.replace(/\.gguf$/i, ''));
+    const license = oneLine(text('license')) || 'unknown';
     gguf.metadata.forget();
     return { model, name, license, ...textOf(files && openTokenizer(files, `${file}: `, model.facts), model) };
   } catch (error) {

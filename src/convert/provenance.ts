@@ -51,6 +51,7 @@ function frontMatterLicence(readme: string): string {
 
 export const oneLine = (text: string): string =>
   text
+    .replace(/\b[a-z][a-z\d+.-]*:\/\/\S*/gi, '') // no URL stands in a file
     // Control characters would reach terminals through `inspect`.
     .replace(/[\s\p{Cc}]+/gu, ' ')
     .trim()
