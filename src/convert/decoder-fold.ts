@@ -1,5 +1,6 @@
 import type { DecoderModel } from './decoder.js';
 import { floatSteps } from './decoder-float.js';
+import { quarterPower } from './smooth.js';
 
 /** Bound once, as in erf.ts. */
 const { abs, log2, max: largest, round } = Math;
@@ -20,8 +21,7 @@ interface Factors {
 /**
  * The same function in weights that int8 holds better. A linear layer's inputs are divided by a factor per channel and its
  * columns multiplied by it (SmoothQuant, Xiao et al. 2023, eq. 4); the division costs nothing, since it goes into the norm before
- * it, or into the rows of `ffn.up` for `ffn.down` of a gated layer. Factors are powers of two: floats of the folded model are the
- * model's own, bit for bit, and a factor does not follow the last bits of the calibration. It has no grids of its own.
+ * it, or into the rows of `ffn.up` for `ffn.down` of a gated layer. Floats differ by their rounding only. It has no grids of its own.
  * Cost: the float model on `sequences`, and one more reading of the weights. Yields layers done, as `floatSteps`.
  * @param sequences token ids to calibrate by; some 150 tokens do
  * @throws MgtError as `floatStates`
@@ -91,12 +91,12 @@ function columnMaxima(
   return found;
 }
 
-/** The power of two next to a^α / w^(1−α) over its mean. */
+/** a^α / w^(1−α) over its mean, in steps of 2^¼: finer ones gain nothing, and follow the last bits of the calibration. */
 function channelFactors(activations: Float32Array, weights: Float32Array, alpha: number): Float32Array {
   const w = floored(weights);
   const logs = Float64Array.from(floored(activations), (a, c) => alpha * log2(a) - (1 - alpha) * log2(w[c]!));
   const mean = logs.reduce((sum, x) => sum + x, 0) / logs.length;
-  return Float32Array.from(logs, (x) => 2 ** round(x - mean));
+  return Float32Array.from(logs, (x) => quarterPower(round(4 * (x - mean))));
 }
 
 function floored(values: Float32Array): Float32Array {

@@ -91,7 +91,7 @@ function floored(values: Float32Array): Float32Array {
  * 2^(q/4) as f32. Rounded to these steps, a factor does not follow the last bits of the float forward, so that
  * every engine's `Math.exp` gives the same file; the step costs no accuracy.
  */
-function quarterPower(q: number): number {
+export function quarterPower(q: number): number {
   const whole = Math.floor(q / 4);
   return 2 ** whole * [1, 1.189207115002721, 1.4142135623730951, 1.681792830507429][q - 4 * whole]!;
 }

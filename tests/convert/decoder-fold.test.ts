@@ -19,6 +19,13 @@ function finished<T>(steps: Generator<number, T>): { value: T; yielded: number[]
   }
 }
 
+/** Largest difference of the logits, over the largest logit. */
+function difference(a: DecoderModel, b: DecoderModel): number {
+  const [x, y] = [floatLogits(a, TOKENS), floatLogits(b, TOKENS)];
+  const largest = (values: Float32Array): number => values.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
+  return largest(x.map((v, i) => v - y[i]!)) / largest(y);
+}
+
 const fold = (model: DecoderModel): DecoderModel => finished(foldSteps(model, SEQUENCES)).value;
 
 /** A model of which some channels are far larger than others: in the norms' weights, and in the rows of `up`. */
@@ -82,12 +89,12 @@ describe.each([
   ['llama with biases', llamaFiles({ bias: 'all' })],
   ['gpt2', gpt2Files()],
 ])('%s', (_name, files) => {
-  test('the folded model gives the bits of the model, from other weights and no grids', async () => {
+  test('the folded model computes what the model does, from other weights and without grids', async () => {
     const model = uneven((await openFiles(files)).model);
     const { value: folded, yielded } = finished(foldSteps(model, SEQUENCES));
     expect(yielded).toEqual([1, 2]);
     expect(folded.facts).toBe(model.facts);
-    expect(floatLogits(folded, TOKENS)).toEqual(floatLogits(model, TOKENS));
+    expect(difference(folded, model)).toBeLessThan(2e-5);
     const norm = 'layers.1.ffn.norm.weight';
     expect(folded.vector(norm)).not.toEqual(model.vector(norm));
     expect(folded.rows('layers.1.ffn.up', 3, 9)).not.toEqual(model.rows('layers.1.ffn.up', 3, 9));
@@ -101,7 +108,7 @@ test('uneven channels cost a folded model far less', async () => {
   const { model } = await openFiles(llamaFiles({ hidden: HIDDEN, ffn: FFN, headDim: 32, heads: 4, kvHeads: 2 }));
   const before = uneven(model);
   const after = fold(before);
-  expect(floatLogits(after, TOKENS)).toEqual(floatLogits(before, TOKENS));
+  expect(difference(after, before)).toBeLessThan(2e-5);
   for (const [site, linear, outputs] of [
     ['layers.1.attention.norm', 'layers.1.attention.query', 128],
     ['layers.0.ffn.norm', 'layers.0.ffn.gate', FFN],
