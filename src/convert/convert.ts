@@ -2,7 +2,7 @@ import { checkKeys, checkOneOf, checkSignal } from '../check.js';
 import { QUANTS, type Quant } from '../config.js';
 import { MgtError } from '../errors.js';
 import type { DecoderAccuracy, EncoderAccuracy } from '../format/file.js';
-import { isDecoderConfig } from './decoder-config.js';
+import { DECODERS } from './decoder-config.js';
 import type { Inputs } from './inputs.js';
 import { objectOf } from './json.js';
 import { findSource, inMemory, type FileSource } from './source.js';
@@ -97,7 +97,12 @@ export async function convertTo(
   const { files, file } = await opened(source);
   if (file === undefined) {
     const config = await files.read('config.json', { signal });
-    if (!config || !isDecoderConfig(objectOf('config.json', config))) {
+    const type = config && objectOf('config.json', config).model_type;
+    if (typeof type === 'string' && type !== 'bert' && !DECODERS.includes(type)) {
+      const known = ['bert', ...DECODERS].join(', ');
+      throw new MgtError('UnsupportedArchitecture', 'config.json.model_type', `one of ${known}`, type);
+    }
+    if (!DECODERS.includes(type as string)) {
       return (await import('./convert-encoder.js')).convertEncoder(files, job);
     }
   }

@@ -52,9 +52,8 @@ const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
 
 const MAX_SIZE = 2 ** 24;
 
-/** True where config.json names a decoder of this importer. */
-export const isDecoderConfig = (raw: JsonObject): boolean =>
-  typeof raw.model_type === 'string' && Object.hasOwn(ARCHITECTURES, raw.model_type);
+/** Values of `model_type` that this importer reads. */
+export const DECODERS: readonly string[] = Object.keys(ARCHITECTURES);
 
 /**
  * Reads config.json of a Llama-like (llama, mistral, qwen2) or GPT-2-like directory.

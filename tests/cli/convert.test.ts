@@ -91,7 +91,7 @@ describe('what convert refuses leaves no file', () => {
     changed(name, 'config.json', json(bertConfig({ ...RECIPE, config: over })));
   test.each([
     ['a missing folder', () => dir.path('nowhere'), 3, 'FileNotFound'],
-    ['a file instead of a folder', () => `${source}/config.json`, 3, 'FileNotFound'],
+    ['a file that is no GGUF', () => `${source}/config.json`, 3, 'BadFile'],
     ['no weights', () => changed('weightless', 'model.safetensors', null), 3, 'FileNotFound'],
     ['a config that is no JSON', () => changed('garbled', 'config.json', Buffer.from('{"a": ')), 3, 'BadFile'],
     [
@@ -102,7 +102,7 @@ describe('what convert refuses leaves no file', () => {
     ],
     ['NaN weights', () => changed('nan', 'model.safetensors', nanWeights()), 3, 'BadWeights'],
     ['another shape than the config says', () => config('shape', { intermediate_size: 81 }), 3, /^Bad/],
-    ['another architecture', () => config('gpt', { model_type: 'gpt2' }), 5, 'UnsupportedArchitecture'],
+    ['another architecture', () => config('t5', { model_type: 't5' }), 5, 'UnsupportedArchitecture'],
     ['another activation', () => config('act', { hidden_act: 'swish' }), 5, /^Unsupported/],
   ] as [string, () => string, number, string | RegExp][])('%s', (_, make, exit, code) => {
     const ran = mgt(['convert', make(), '-o', dir.path('refused.mgt'), '--json']);
