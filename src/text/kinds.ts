@@ -29,6 +29,9 @@ const STEPS: Readonly<Record<string, string>> = {
   decoder: 'decoders',
 };
 
+/** Models whose vocabulary is scanned, not parsed. */
+const SCANNABLE: readonly unknown[] = ['WordPiece', 'BPE'];
+
 /** Largest token id taken: holes below it cost memory. */
 const LAST_ID = 0xffffff;
 
@@ -99,7 +102,7 @@ function modelType(model: Kind): unknown {
   return model['continuing_subword_prefix'] === undefined ? 'WordLevel' : 'WordPiece';
 }
 
-/** A WordPiece or WordLevel vocabulary that was not scanned. */
+/** A vocabulary that was not scanned. */
 function vocabularyOf(vocab: Kind): Vocabulary {
   const ids = new Map<string, number>();
   const tokens: (string | undefined)[] = [];
@@ -131,16 +134,15 @@ function checkModel(value: unknown, scanned: Vocabulary | undefined): { model: K
     return { model };
   }
   if (!scanned && !isObject(vocab)) throw new MgtError('BadFile', at('model.vocab'), 'an object of token to id', vocab);
+  const vocabulary = scanned ?? vocabularyOf(vocab as Kind);
   if (type === 'BPE') {
-    vocabularyOf(vocab as Kind);
     if (!Array.isArray(merges)) throw new MgtError('BadFile', at('model.merges'), 'a list', merges);
     const prefix = model['continuing_subword_prefix'];
     if (prefix !== undefined && prefix !== null && prefix !== '') {
       unsupported('model.continuing_subword_prefix', 'none in a BPE model', prefix);
     }
-    return { model };
+    return { model, vocabulary };
   }
-  const vocabulary = scanned ?? vocabularyOf(vocab as Kind);
   const unk = model['unk_token'];
   if (typeof unk !== 'string' || !vocabulary.ids.has(unk)) {
     throw new MgtError('BadFile', at('model.unk_token'), 'a token of the vocabulary', unk);
@@ -166,24 +168,24 @@ function checkAdded(value: unknown): AddedToken[] {
 
 /**
  * Checks tokenizer.json; absent parts become null, as in the original. Truncation and padding are not read.
- * @returns the file, without its vocabulary where that is given apart (WordPiece, WordLevel)
+ * @returns the file, without its vocabulary and merges where these are given apart (all but Unigram)
  */
-export function parseTokenizer(json: string): { file: TokenizerJson; vocabulary?: Vocabulary } {
-  const scan = json.includes('"WordPiece"') ? scanVocabulary(json, LAST_ID) : undefined;
+export function parseTokenizer(json: string): { file: TokenizerJson; vocabulary?: Vocabulary; merges?: unknown } {
+  const scan = /"(?:WordPiece|BPE)"/.test(json) ? scanVocabulary(json, LAST_ID) : undefined;
   const rest = scan && parseObject('tokenizer.json', scan.rest);
   const model = rest?.['model'];
   // Another "vocab" than the model's may have been scanned, or the vocabulary of a model that needs it whole.
-  const scanned = isObject(model) && model['vocab'] === SCANNED && model['type'] === 'WordPiece';
+  const scanned = isObject(model) && model['vocab'] === SCANNED && SCANNABLE.includes(model['type']);
   const parsed = rest && scanned ? rest : parseObject('tokenizer.json', json);
   const part = (name: string): Kind | null => checkPart(name, name, parsed[name]);
   const checked = checkModel(parsed['model'], scanned ? scan?.vocabulary : undefined);
   const file: TokenizerJson = {
-    model: checked.vocabulary ? { ...checked.model, vocab: {} } : checked.model,
+    model: checked.vocabulary ? { ...checked.model, vocab: {}, merges: [] } : checked.model,
     normalizer: part('normalizer'),
     pre_tokenizer: part('pre_tokenizer'),
     post_processor: part('post_processor'),
     decoder: part('decoder'),
     added_tokens: checkAdded(parsed['added_tokens']),
   };
-  return checked.vocabulary ? { file, vocabulary: checked.vocabulary } : { file };
+  return checked.vocabulary ? { file, vocabulary: checked.vocabulary, merges: checked.model['merges'] } : { file };
 }

@@ -37,18 +37,28 @@ export interface TokenizerJson {
   readonly added_tokens: readonly AddedToken[];
 }
 
+interface MergeNode {
+  readonly token: string;
+  readonly next: MergeNode;
+  /** Of earlier places among equal ranks. */
+  readonly bias: number;
+  score: number;
+}
+
 export interface LibraryTokenizer {
   normalizer: Normalize | null;
   pre_tokenizer: Split | null;
   readonly post_processor: ((tokens: string[], pair: null, addSpecials: boolean) => { tokens: string[] }) | null;
   readonly model: {
-    tokens_to_ids: ReadonlyMap<string, number>;
+    tokens_to_ids: Map<string, number>;
     /** Token of each id; holes where an id is not used. */
     vocab: (string | undefined)[];
     unk_token_id?: number | undefined;
     unk_token?: string | undefined;
     /** Words to tokens. */
     encode: (words: readonly string[]) => string[];
+    /** In BPE models: a pair of neighbours joins the queue by its merge's rank. */
+    add_node?: (queue: { push(node: MergeNode): void }, node: MergeNode) => void;
     /** One word to tokens; in Unigram models. */
     readonly tokenize?: (word: string) => string[];
   };

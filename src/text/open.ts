@@ -6,13 +6,13 @@ import { wordPiece } from './wordpiece.js';
 
 /**
  * The library's tokenizer with its inexact parts replaced.
- * @param vocabulary of a WordPiece or WordLevel model, whose own in `file` is then empty: the library walks one three
- * times, which takes longer than parsing it (30,522 tokens: 38 ms)
+ * @param parts vocabulary and merges of a model, its own in `file` being empty then: the library walks a vocabulary three
+ * times, which takes longer than parsing it (30,522 tokens: 38 ms), and keeps merges three times
  * @param spaced words end at white space
  */
 export function openTokenizer(
   file: TokenizerJson,
-  vocabulary: Vocabulary | undefined,
+  { vocabulary, merges }: { readonly vocabulary?: Vocabulary; readonly merges?: unknown },
   spaced: boolean,
 ): LibraryTokenizer {
   const library = libraryTokenizer(file);
@@ -21,6 +21,7 @@ export function openTokenizer(
   if (tokenize) library.model.encode = (words) => words.flatMap((word) => tokenize.call(library.model, word));
   const normalize = exactNormalizer(file.normalizer);
   if (vocabulary) setVocabulary(library, file, vocabulary, normalize);
+  if (vocabulary && file.model['type'] === 'BPE') setMerges(library, merges as readonly unknown[]);
   library.normalizer = normalize && spaced ? apart(normalize, file) : normalize;
   library.pre_tokenizer = exactPreTokenizer(file.pre_tokenizer);
   return library;
@@ -47,18 +48,45 @@ function setVocabulary(
   { ids, tokens }: Vocabulary,
   normalize: Normalize | null,
 ): void {
+  const isBpe = file.model['type'] === 'BPE';
   for (const { content, id, normalized } of file.added_tokens) {
-    tokens[id] = normalized === true && normalize ? normalize(content) : content;
+    tokens[id] = !isBpe && normalized === true && normalize ? normalize(content) : content;
+    if (isBpe) ids.set(content, id);
   }
-  const unknown = String(file.model['unk_token']);
+  const unknown = isBpe ? (file.model['unk_token'] as string | undefined) : String(file.model['unk_token']);
   model.tokens_to_ids = ids;
   model.vocab = tokens;
   model.unk_token = unknown;
-  model.unk_token_id = ids.get(unknown);
+  model.unk_token_id = ids.get(unknown!);
   if (file.model['type'] === 'WordPiece') {
     const { continuing_subword_prefix: prefix, max_input_chars_per_word: longest } = file.model;
-    model.encode = wordPiece(ids, String(prefix), unknown, typeof longest === 'number' ? longest : 100);
+    model.encode = wordPiece(ids, String(prefix), unknown!, typeof longest === 'number' ? longest : 100);
   }
+}
+
+/**
+ * A merge's rank by its text: "a b" as older files write it, or the JSON of a pair.
+ * @throws MgtError `BadFile`
+ */
+function setMerges({ model }: LibraryTokenizer, merges: readonly unknown[]): void {
+  const pairs = Array.isArray(merges[0]);
+  const keyOf = pairs
+    ? (a: string, b: string): string => JSON.stringify([a, b])
+    : (a: string, b: string): string => `${a} ${b}`;
+  const ranks = new Map<string, number>();
+  merges.forEach((merge, i) => {
+    const [a, b] = (pairs ? merge : typeof merge === 'string' ? merge.split(' ', 2) : []) as unknown[];
+    if (typeof a !== 'string' || typeof b !== 'string') {
+      throw new MgtError('BadFile', `tokenizer.model.merges[${i}]`, pairs ? 'two tokens' : '"token token"', merge);
+    }
+    ranks.set(keyOf(a, b), i);
+  });
+  model.add_node = (queue, node) => {
+    const rank = ranks.get(keyOf(node.token, node.next.token));
+    if (rank === undefined) return;
+    node.score = rank + node.bias;
+    queue.push(node);
+  };
 }
 
 /**

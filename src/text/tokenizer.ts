@@ -28,7 +28,8 @@ export class TextTokenizer {
   readonly #opening: readonly number[];
   readonly #closing: readonly number[];
   readonly #cutPoint: RegExp | undefined;
-  readonly #file: ReturnType<typeof parseTokenizer>['file'];
+  readonly #decoder: TokenParts['decoder'];
+  readonly #added: TokenParts['added'];
   readonly #config: Readonly<Record<string, unknown>>;
 
   /**
@@ -38,11 +39,12 @@ export class TextTokenizer {
    * @throws MgtError `BadFile` (not a tokenizer), `UnsupportedMode` (a kind that would give other ids, by name)
    */
   constructor(json: string, config: string) {
-    const { file, vocabulary } = parseTokenizer(json);
-    this.#file = file;
+    const { file, ...parts } = parseTokenizer(json);
+    this.#decoder = file.decoder;
+    this.#added = file.added_tokens;
     this.#config = config.trim() === '' ? {} : parseObject('tokenizer_config.json', config);
     this.#cutPoint = cutPoints(file);
-    this.#library = readable(() => openTokenizer(file, vocabulary, this.#cutPoint !== undefined));
+    this.#library = readable(() => openTokenizer(file, parts, this.#cutPoint !== undefined));
     const { opening, closing } = readable(() => specialIds(this.#library, file));
     this.#opening = opening;
     this.#closing = closing;
@@ -90,8 +92,7 @@ export class TextTokenizer {
 
   /** What says which bytes each token stands for. */
   get parts(): TokenParts {
-    const { decoder, added_tokens: added } = this.#file;
-    return { tokens: this.#library.model.vocab, added, decoder };
+    return { tokens: this.#library.model.vocab, added: this.#added, decoder: this.#decoder };
   }
 
   /** What tokenizer_config.json says of conversations. */

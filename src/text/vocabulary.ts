@@ -1,6 +1,6 @@
 /** A vocabulary both ways. */
 export interface Vocabulary {
-  readonly ids: ReadonlyMap<string, number>;
+  readonly ids: Map<string, number>;
   /** Token of each id; holes where an id is not used. */
   readonly tokens: (string | undefined)[];
 }
