@@ -1,10 +1,14 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
 import { MgtError } from '../errors.js';
 import { parse, type CommandSpec } from './args.js';
 import { commandHelp, topHelp } from './help.js';
 import { print, reportError } from './output.js';
 import { COMMANDS } from './specs.js';
+
+// V8 doubles its young generation while a tokenizer is read, and keeps it: some 8 MB that nothing uses again.
+setFlagsFromString('--semi-space-growth-factor=1');
 
 /** The bin `mgt`: finds the command, hands it its words, turns whatever is thrown into one line and an exit code. */
 
