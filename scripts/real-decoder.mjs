@@ -84,14 +84,14 @@ async function measure({ quant, part, texts: count, file }) {
   const { MincutGatedTransformer } = await import('../dist/index.node.js');
   const { compareLogits, pooledAccuracy } = await import('../dist.modules/convert/decoder-accuracy.js');
   const { floatHead } = await import('../dist.modules/convert/decoder-float.js');
-  const { readGguf } = await import('../dist.modules/convert/decoder-source.js');
+  const { ggufDecoder, openGguf } = await import('../dist.modules/convert/gguf/index.js');
   const { fileAccess } = await import('../dist.modules/convert/directory-node.js');
-  const { model, tokenizer } = await readGguf(fileAccess(gguf), basename(gguf));
+  const model = ggufDecoder(await openGguf(fileAccess(gguf), basename(gguf)));
+  const engine = await MincutGatedTransformer.load(path, { context: 1024 });
   const { hidden, vocab } = model.facts;
   const texts = readTexts(part, count && Number(count));
-  const sequences = texts.map(({ text }) => Array.from(tokenizer.text.encode(text, model.facts.context).tokens));
+  const sequences = texts.map(({ text }) => engine.tokenize(text));
   const states = await floatStates(model, sequences, report);
-  const engine = await MincutGatedTransformer.load(path, { context: 1024 });
   const kinds = {};
   const nll = { float: 0, ours: 0, tokens: 0 };
   for (let first = 0, end = 0, at = 0; first < texts.length; first = end) {

@@ -9,6 +9,8 @@ const { abs, log2, max: largest, round } = Math;
 const ALPHA = { norm: 0.5, down: 0.3 };
 /** A channel that calibration hardly woke, or weights hardly read, counts as this share of the largest. */
 const FLOOR = 1e-3;
+/** Calibration stops at the sequence that reaches so many tokens: more of them gained nothing. */
+const ENOUGH_TOKENS = 160;
 /** Floats of a matrix held at a time: 4 MB. */
 const BLOCK = 2 ** 20;
 
@@ -22,8 +24,8 @@ interface Factors {
  * The same function in weights that int8 holds better. A linear layer's inputs are divided by a factor per channel and its
  * columns multiplied by it (SmoothQuant, Xiao et al. 2023, eq. 4); the division costs nothing, since it goes into the norm before
  * it, or into the rows of `ffn.up` for `ffn.down` of a gated layer. Floats differ by their rounding only. It has no grids of its own.
- * Cost: the float model on `sequences`, and one more reading of the weights. Yields layers done, as `floatSteps`.
- * @param sequences token ids to calibrate by; some 150 tokens do
+ * Cost: the float model on 160 tokens, and one more reading of the weights. Yields layers done, as `floatSteps`.
+ * @param sequences token ids to calibrate by, the first of them
  * @throws MgtError as `floatStates`
  */
 export function* foldSteps(
@@ -31,8 +33,10 @@ export function* foldSteps(
   sequences: readonly ArrayLike<number>[],
 ): Generator<number, DecoderModel> {
   const seen = new Map<string, Float32Array>();
-  const steps = floatSteps(model, sequences, {
-    context: largest(1, ...sequences.map(({ length }) => length)),
+  let tokens = 0;
+  const few = sequences.filter(({ length }) => (tokens += length) - length < ENOUGH_TOKENS);
+  const steps = floatSteps(model, few, {
+    context: largest(1, ...few.map(({ length }) => length)),
     observe(site, x, width) {
       const into = seen.get(site) ?? new Float32Array(width);
       seen.set(site, into);
