@@ -117,8 +117,12 @@ interface Opened {
 
 async function opened(source: string | Uint8Array | FileSource): Promise<Opened> {
   if (typeof source === 'string') return findSource(source);
-  if (!ArrayBuffer.isView(source)) return { files: source, file: undefined };
-  const access = inMemory(source);
+  if (!ArrayBuffer.isView(source)) {
+    if (typeof (source as FileSource | null | undefined)?.read === 'function')
+      return { files: source, file: undefined };
+    throw new MgtError('BadInput', 'source', 'a path, a URL, bytes of a GGUF file or a FileSource', source);
+  }
+  const bytes = new Uint8Array(source.buffer, source.byteOffset, source.byteLength); // of any view
   const [name, file] = ['bytes', 'model.gguf'];
-  return { files: { name, read: () => Promise.resolve(source), open: () => Promise.resolve(access) }, file };
+  return { files: { name, read: () => Promise.resolve(bytes), open: () => Promise.resolve(inMemory(bytes)) }, file };
 }
