@@ -1,6 +1,7 @@
+import { spawn } from 'node:child_process';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { parseHeader } from '../../src/format/file.js';
 import { writeGguf } from '../convert/gguf-writer.js';
@@ -9,7 +10,7 @@ import { decoderFiles, llamaConfig, llamaFiles, randomLlama } from '../convert/m
 import { llamaGguf } from '../convert/make-gguf.js';
 import { failureInside, inside } from './inside.js';
 import type { Inferred } from './models.js';
-import { expectFailure, expectJsonFailure, mgt, mgtAsync, results, scratch } from './support.js';
+import { MAIN, expectFailure, expectJsonFailure, mgt, mgtAsync, results, scratch } from './support.js';
 
 const dir = scratch();
 afterAll(() => dir.remove());
@@ -156,6 +157,44 @@ describe('what it refuses leaves no file, and the file that stood there', () => 
     expectJsonFailure(ran, { exit: 5, code: 'UnsupportedMode', field: 'q4k.gguf.output.weight' });
     expect(ran.stderr).toContain('"got":"Q4_K"');
     expect(readdirSync(dir.path('.')).filter((name) => name.includes('none'))).toEqual([]);
+  });
+
+  /** A run that gets Ctrl-C when `when` says so; its code, stdout and error. */
+  async function interrupted(source: string, when: (stop: () => void) => void): Promise<unknown[]> {
+    const child = spawn(process.execPath, [MAIN, 'convert', source, '-o', dir.path('stopped.mgt'), '--json']);
+    let [stdout, stderr] = ['', ''];
+    child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+    child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+    when(() => child.kill('SIGINT'));
+    const code = await new Promise((resolve) => child.on('close', resolve));
+    return [code, stdout, (JSON.parse(stderr) as { error: { code: string } }).error.code];
+  }
+  const left = (): string[] => readdirSync(dir.path('.')).filter((name) => name.includes('stopped'));
+
+  test('Ctrl-C while it reads, and while it writes', async () => {
+    let stop = (): void => undefined;
+    const server = createServer((_, response) => {
+      response.writeHead(200).write(gguf.file.subarray(0, 4000)); // and no more of it
+      setTimeout(() => stop(), 200);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/sea.gguf`;
+    expect(await interrupted(url, (kill) => (stop = kill))).toEqual([130, '', 'Aborted']);
+    server.closeAllConnections();
+    server.close();
+    expect(left()).toEqual([]);
+
+    const large = write('large', llamaFiles({ ...RECIPE, vocab: 12000, layers: 6, tied: true }));
+    const begun = (kill: () => void): void => {
+      const look = setInterval(() => {
+        const bytes = left().map((name) => statSync(dir.path(name), { throwIfNoEntry: false })?.size ?? 0);
+        if (Math.max(0, ...bytes) === 0) return;
+        clearInterval(look);
+        kill();
+      }, 2);
+    };
+    expect(await interrupted(large, begun)).toEqual([130, '', 'Aborted']);
+    expect(left()).toEqual([]);
   });
 
   test('--quant int3 is a matter of usage', () => {
