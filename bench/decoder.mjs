@@ -22,7 +22,7 @@ import { median, medianRatio } from './lib/timing.mjs';
 
 const CONTEXT = 512;
 /** Least share of equal choices: all run one model, in codes that differ by what quantising again costs. */
-const SAME_MODEL = 0.85;
+const SAME_MODEL = 0.8;
 /** Each contender's turn lasts seconds. The targets stand on int8. */
 const ROUNDS = { int8: 5, int4: 3 };
 /** The peers' files. */
