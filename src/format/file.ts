@@ -138,7 +138,7 @@ export function parseHeader(header: Uint8Array, fileBytes?: number): ModelFile {
   const end = tableEnd + metaBytes + tokenizerBytes + tokenizerConfigBytes;
   if (roundUp(end, 64) !== length) throw new MgtError('BadFile', 'headerBytes', roundUp(end, 64), length);
   const text = (name: string, at: number, n: number): string => utf8(name, bytes.subarray(at, at + n));
-  const meta = parseMeta(text('meta', tableEnd, metaBytes));
+  const meta = parseMeta(text('meta', tableEnd, metaBytes), config.vocab);
   const json = text('tokenizer', tableEnd + metaBytes, tokenizerBytes);
   const tokenizerConfig = text('tokenizerConfig', tableEnd + metaBytes + tokenizerBytes, tokenizerConfigBytes);
   return {
@@ -191,7 +191,7 @@ function checkTable(bytes: Uint8Array, view: DataView, tensors: readonly TensorS
   return end;
 }
 
-function parseMeta(text: string): Omit<ModelMeta, 'tokenizer'> {
+function parseMeta(text: string, vocab: number): Omit<ModelMeta, 'tokenizer'> {
   let meta: unknown;
   try {
     meta = JSON.parse(text);
@@ -215,6 +215,10 @@ function parseMeta(text: string): Omit<ModelMeta, 'tokenizer'> {
     !numbers(accuracy, 'kl', 'top1', 'tokens')
   ) {
     throw new MgtError('BadFile', 'meta.report.accuracy', 'cosineMean, cosineMin, texts or kl, top1, tokens', accuracy);
+  }
+  const { endTokens = [] } = meta as { endTokens?: unknown };
+  if (!Array.isArray(endTokens) || !endTokens.every((id: number) => Number.isInteger(id) && id >= 0 && id < vocab)) {
+    throw new MgtError('BadFile', 'meta.endTokens', `a list of ids below ${vocab}`, endTokens);
   }
   return meta as Omit<ModelMeta, 'tokenizer'>;
 }

@@ -12,6 +12,7 @@ import {
   TENSOR_KINDS,
   headerHash,
 } from '../../src/format/header.js';
+import { writeModel } from '../../src/format/write.js';
 import { refusal } from './fixtures.js';
 import { llamaGguf } from './make-gguf.js';
 
@@ -115,3 +116,15 @@ test('f16 scales that are not finite, padding that is not zero: behind a right c
   expect(await change(64 + 16 + 3, 0xfe)).toBe('BadWeights layers.0.ffn.gate.min[1][0]');
   expect(await change(3, 0xff)).toBe('BadWeights layers.0.ffn.gate.scale[0]');
 });
+
+test.each([5, {}, 'abc', null, [1, '2'], [33], [-1], [1.5], [[1]]])(
+  'end tokens that are no ids: %j',
+  async (endTokens) => {
+    const { config, meta, payloadOffset } = parseHeader(bytes, bytes.length);
+    const write = async (ids: unknown): Promise<Uint8Array> =>
+      writeModel(config, bytes.subarray(payloadOffset), { ...meta, endTokens: ids } as never);
+    const { code, field } = await refusal(async () => MincutGatedTransformer.load(await write(endTokens)));
+    expect([code, field]).toEqual(['BadFile', 'meta.endTokens']);
+    (await MincutGatedTransformer.load(await write([0, 32]))).dispose();
+  },
+);
