@@ -6,13 +6,15 @@ import { ACCURACY_TEXTS, CALIBRATION_TEXTS } from './texts.js';
 export interface Inputs {
   readonly kind: 'texts' | 'random ids';
   readonly calibration: readonly number[][];
-  /** At least 32 sequences; none of them was seen in calibration. */
+  /** At least `LEAST` sequences; none of them was seen in calibration. */
   readonly accuracy: readonly number[][];
 }
 
 /** Longest random sequence in tokens. */
 const RANDOM_LENGTH = 64;
 const RANDOM_COUNT = 40;
+/** Fewest sequences that a loss is measured on. */
+const LEAST = 32;
 /** Seeds of the two random sets. */
 const SEEDS = { calibration: 0x0ca11b, accuracy: 0xacc11 };
 
@@ -21,18 +23,18 @@ interface Sizes {
   readonly context: number;
 }
 
-/** Texts where there is a tokenizer, else seeded random ids of mixed lengths. */
+/** Texts where there is a tokenizer that has tokens for them, else seeded random ids of mixed lengths. */
 export function chooseInputs(tokenizer: SourceTokenizer | undefined, sizes: Sizes): Inputs {
-  if (!tokenizer) {
-    return {
-      kind: 'random ids',
-      calibration: randomIds(sizes, SEEDS.calibration),
-      accuracy: randomIds(sizes, SEEDS.accuracy),
-    };
-  }
   const encode = (texts: readonly string[]): number[][] =>
-    texts.map((text) => tokenizer.text.encode(text, sizes.context).tokens).filter(({ length }) => length > 0);
-  return { kind: 'texts', calibration: encode(CALIBRATION_TEXTS), accuracy: encode(ACCURACY_TEXTS) };
+    texts.map((text) => tokenizer?.text.encode(text, sizes.context).tokens ?? []).filter(({ length }) => length > 0);
+  const accuracy = encode(ACCURACY_TEXTS);
+  const calibration = encode(CALIBRATION_TEXTS);
+  if (accuracy.length >= LEAST && calibration.length > 0) return { kind: 'texts', calibration, accuracy };
+  return {
+    kind: 'random ids',
+    calibration: randomIds(sizes, SEEDS.calibration),
+    accuracy: randomIds(sizes, SEEDS.accuracy),
+  };
 }
 
 /** Lengths spread over 1..64, or the context where that is shorter; ids uniform over the vocabulary. */

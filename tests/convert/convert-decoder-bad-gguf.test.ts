@@ -109,6 +109,32 @@ describe('GGUF', () => {
   });
 });
 
+describe('tokenizers', () => {
+  const words = (texts: readonly string[]): Uint8Array =>
+    llamaGguf({
+      ...SMALL,
+      metadata: {
+        'tokenizer.ggml.model': { text: 'gpt2' },
+        'tokenizer.ggml.pre': { text: 'smollm' },
+        'tokenizer.ggml.tokens': { texts },
+        'tokenizer.ggml.merges': { texts: [] },
+      },
+    }).file;
+
+  test('larger than the vocabulary', async () => {
+    const tokens = Array.from({ length: SMALL.vocab + 1 }, (_, i) => `t${i}`);
+    expect(await refused(words(tokens))).toBe('BadFile model.gguf: tokenizer.json');
+  });
+
+  test('one without tokens for the texts: random ids measure it', async () => {
+    for (const tokens of [[], ['€', 'ß'], Array.from({ length: SMALL.vocab }, (_, i) => `t${i}`)]) {
+      const { report } = await run(words(tokens));
+      expect(report).toMatchObject({ measuredOn: 'random ids', tokenizer: true, accuracy: { tokens: 119 } });
+    }
+    expect((await run(words([...'abcdefghijklmnopqrstuvwxyz']))).report.measuredOn).toBe('texts');
+  });
+});
+
 describe('a URL', () => {
   async function served<T>(listener: RequestListener, use: (url: string) => Promise<T>): Promise<T> {
     const server = createServer(listener);
