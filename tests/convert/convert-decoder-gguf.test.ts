@@ -40,13 +40,12 @@ async function converted(file: Uint8Array, options: ConvertOptions = {}): Promis
 const directory = async ({ config, tensors }: MadeGguf, options: ConvertOptions = {}): Promise<Converted> =>
   convert(memorySource(decoderFiles(config, tensors)), { allowNoise: true, ...options });
 
-/** Weights f32[outputs][inputs] of an int4 tensor of a file, from the layout as src/format/tensors.ts draws it. */
-function int4Weights({ head, payload }: Result, name: string): Float32Array {
+/** Weights f32[outputs][inputs] of a tensor of a file, from the layouts as src/format/tensors.ts draws them. */
+function weightsOf({ head, payload }: Result, name: string, wanted = 'panel-i4'): Float32Array {
   const { shape, offset, kind } = head.weights.tensors.find((tensor) => tensor.name === name)!;
-  if (kind !== 'panel-i4') throw new Error(`${name} is ${kind}`);
+  if (kind !== wanted) throw new Error(`${name} is ${kind}`);
   const [outputs = 0, inputs = 0] = shape;
-  const blocks = Math.ceil(inputs / 32);
-  const panel = Math.ceil((64 + 32 * blocks + 32 * Math.ceil(inputs / 8)) / 64) * 64;
+  const eights = Math.ceil(inputs / 8);
   const view = new DataView(payload.buffer, payload.byteOffset + offset);
   const halfAt = (at: number): number => {
     const bits = view.getUint16(at, true);
@@ -55,7 +54,12 @@ function int4Weights({ head, payload }: Result, name: string): Float32Array {
     return bits & 0x8000 ? -size : size;
   };
   const weight = (n: number, k: number): number => {
-    const [at, lane] = [Math.floor(n / 8) * panel, n % 8];
+    const [group, lane] = [Math.floor(n / 8), n % 8];
+    if (kind === 'panel-i8') {
+      const at = group * (64 + 64 * eights);
+      return view.getFloat32(at + 4 * lane, true) * view.getInt8(at + 64 + 32 * Math.floor(k / 4) + 4 * lane + (k % 4));
+    }
+    const at = group * 64 * Math.ceil((64 + 32 * Math.ceil(inputs / 32) + 32 * eights) / 64);
     const block = at + 64 + 160 * Math.floor(k / 32);
     const byte = view.getUint8(block + 32 + 32 * Math.floor((k % 32) / 8) + 4 * lane + (k % 4));
     const q = k % 8 < 4 ? byte & 15 : byte >> 4;
@@ -63,6 +67,9 @@ function int4Weights({ head, payload }: Result, name: string): Float32Array {
   };
   return Float32Array.from({ length: outputs * inputs }, (_, i) => weight(Math.floor(i / inputs), i % inputs));
 }
+/** Root of Σ(found − value)² / Σ value². */
+const loss = (found: Float32Array, values: Float32Array): number =>
+  Math.sqrt(found.reduce((sum, v, i) => sum + (v - values[i]!) ** 2, 0) / values.reduce((sum, v) => sum + v * v, 0));
 
 /** Positions of a tensor where two lists differ; −0 is 0. */
 const differing = (a: Float32Array, b: Float32Array): number =>
@@ -141,22 +148,17 @@ describe("int4 keeps the source's own grid", () => {
     const source = made({ type: all(type) });
     const result = await converted(source.file);
     for (const name of [...LINEAR, 'head']) {
-      expect([name, differing(int4Weights(result, name), valuesOf(source, name))]).toEqual([name, 0]);
+      expect([name, differing(weightsOf(result, name), valuesOf(source, name))]).toEqual([name, 0]);
     }
     expect(result.report.worstTensor.name).toBe('embeddings.token');
     const errors = (await converted(source.file, { quant: 'int8' })).report.worstTensor.error;
     expect(errors).toBeGreaterThan(0.005);
   });
 
-  test('other 4-bit layers lose what a grid of 16 steps does', async () => {
-    const source = made();
-    const { report, ...rest } = await converted(source.file, { quant: 'int4' });
-    const name = 'layers.1.ffn.up';
-    const found = int4Weights({ report, ...rest }, name);
-    const lost = found.reduce((sum, v, i) => sum + (v - valuesOf(source, name)[i]!) ** 2, 0);
-    const total = valuesOf(source, name).reduce((sum, v) => sum + v * v, 0);
-    expect(Math.sqrt(lost / total)).toBeGreaterThan(0.05);
-    expect(Math.sqrt(lost / total)).toBeLessThan(0.09);
+  test('layers without one lose what a grid of 16 steps does', async () => {
+    const { error } = (await converted(made().file, { quant: 'int4' })).report.worstTensor;
+    expect(error).toBeGreaterThan(0.05);
+    expect(error).toBeLessThan(0.1);
   });
 
   test('what is not Q4 stays int8: Q8_0 and F16 layers, the head', async () => {
@@ -172,16 +174,11 @@ describe("int4 keeps the source's own grid", () => {
       const int8 = ['layers.0.ffn.down', 'layers.1.attention.value', 'head'];
       expect(result.head.config).toMatchObject({ quant: 'int4', int8Tensors: int8 });
       for (const name of LINEAR.filter((n) => !int8.includes(n))) {
-        expect([name, differing(int4Weights(result, name), valuesOf(source, name))]).toEqual([name, 0]);
+        expect([name, differing(weightsOf(result, name), valuesOf(source, name))]).toEqual([name, 0]);
       }
-      // The others are the bytes of an int8 file.
-      const whole = await converted(source.file, { quant: 'int8' });
-      for (const name of [...int8, 'embeddings.token']) {
-        const [a, b] = [result, whole].map(({ head, payload }) => {
-          const { offset, bytes } = head.weights.tensors.find((tensor) => tensor.name === name)!;
-          return payload.subarray(offset, offset + bytes);
-        });
-        expect([name, Buffer.compare(a!, b!)]).toEqual([name, 0]);
+      for (const name of int8) {
+        const lost = loss(weightsOf(result, name, 'panel-i8'), valuesOf(source, name));
+        expect([name, lost > 0.001 && lost < 0.01]).toEqual([name, true]);
       }
     }
   });
@@ -194,7 +191,7 @@ describe("int4 keeps the source's own grid", () => {
     ['query', 'key', 'value'].forEach((part, third) => {
       const at = (i: number): number => (i % inputs) * width + third * inputs + Math.floor(i / inputs);
       const expected = Float32Array.from({ length: inputs * inputs }, (_, i) => values[at(i)]!);
-      expect(differing(int4Weights(result, `layers.1.attention.${part}`), expected)).toBe(0);
+      expect(differing(weightsOf(result, `layers.1.attention.${part}`), expected)).toBe(0);
     });
   });
 
@@ -212,7 +209,7 @@ describe("int4 keeps the source's own grid", () => {
     const file = writeGguf(source.metadata, parts);
     const result = await converted(file);
     const model = ggufDecoder(await openGguf(file));
-    const weights = int4Weights(result, 'layers.0.ffn.up');
+    const weights = weightsOf(result, 'layers.0.ffn.up');
     expect(differing(weights, model.rows('layers.0.ffn.up', 0, 160))).toBe(0);
     expect(Math.max(...weights.subarray(0, 96))).toBeGreaterThan(65504);
     expect(weights.subarray(96, 192).some((w) => w !== 0 && Math.abs(w) < 1e-5)).toBe(true);
@@ -252,7 +249,7 @@ describe('in the engine', () => {
 });
 
 describe('what comes along', () => {
-  const letters = [...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,?!Ġ0123456789'];
+  const letters = [...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,?!Ġ0123456789-'];
   const words = [...letters, '<s>', '</s>', '<|im_end|>'];
   const vocabulary: Metadata = {
     'tokenizer.ggml.model': { text: 'gpt2' },
