@@ -10,6 +10,7 @@ import type { ConvertReport, Job } from './convert.js';
 import type { DecoderFacts, DecoderModel } from './decoder.js';
 import { compareLogits, pooledAccuracy } from './decoder-accuracy.js';
 import { floatHead, floatSteps } from './decoder-float.js';
+import { foldSteps } from './decoder-fold.js';
 import { readDecoder, readGguf, type DecoderSource } from './decoder-source.js';
 import type { Inputs } from './inputs.js';
 import { openFile, type FileSource } from './source.js';
@@ -50,8 +51,10 @@ async function write({ model, name, license, tokenizer, inputs }: DecoderSource,
   const config = decoderConfig(model, job.quant);
   const { quant } = config;
   const { eos } = model.facts;
-  const scheme = `${quant} ${quant === 'int4' ? 'in groups of 32 with minimum' : 'per row'}, activations int8 per 64`;
   const plan = planWeights(config);
+  const first = plan.tensors.find(({ kind }) => kind === 'panel-i4')?.name;
+  const keeps = first !== undefined && model.grid?.(first, 0) !== undefined;
+  const scheme = `${quant} ${quant === 'int4' ? 'in groups of 32 with minimum' : 'per row'}, activations int8 per 64${keeps ? '' : ', channels folded'}`;
   const headerOf = (digest: PayloadDigest, report: Figures): Uint8Array => {
     const meta: ModelMeta = {
       source: { name, license },
@@ -61,9 +64,12 @@ async function write({ model, name, license, tokenizer, inputs }: DecoderSource,
     };
     return writeHeader(config, digest, meta, META_BYTES + 8 * eos.length);
   };
+  const calibrated = (done: number): void => job.progress('calibrate', done, model.facts.layers);
+  // A source's own 4-bit grids are kept as they are.
+  const even = keeps ? model : await inSteps(foldSteps(model, inputs.calibration), calibrated);
   const at = headerOf({ sha256: new Uint8Array(32), checksum: 0n }, { worstTensor: NOTHING }).length;
   await target.begin(at + plan.bytes);
-  const { checksum, worstTensor } = await pack(model, config, job, at);
+  const { checksum, worstTensor } = await pack(even, config, job, at);
   const digest = { checksum, sha256: await target.sha256(at) };
   await target.write(0, headerOf(digest, { worstTensor }));
 
@@ -73,18 +79,10 @@ async function write({ model, name, license, tokenizer, inputs }: DecoderSource,
   const measuredOn = inputs.kind;
   const figures = { worstTensor, accuracy, measuredOn, ...(noisy ? { allowNoise: true } : {}) };
   await target.write(0, headerOf(digest, figures));
+  const tensors = plan.tensors.length;
   return {
-    ...{
-      name,
-      license,
-      quant,
-      tensors: plan.tensors.length,
-      bytes: at + plan.bytes,
-      worstTensor,
-      accuracy,
-      measuredOn,
-    },
-    ...{ smoothed: false, tokenizer: tokenizer !== undefined },
+    ...{ name, license, quant, tensors, bytes: at + plan.bytes, worstTensor, accuracy, measuredOn },
+    ...{ smoothed: even !== model, tokenizer: tokenizer !== undefined },
   };
 }
 
@@ -111,6 +109,15 @@ export function decoderConfig(model: DecoderModel, asked?: Quant): ModelConfig {
   const quant = asked ?? (own ? 'int4' : 'int8');
   const wide = quant !== 'int4' ? [] : own ? ungridded : ungridded.filter((name) => name === 'head');
   return validateConfig({ ...config, quant, ...(wide.length > 0 ? { int8Tensors: wide } : {}) }, 'BadFile');
+}
+
+/** Runs steps, and lets the host in between them. */
+async function inSteps<T>(steps: Generator<number, T>, report: (done: number) => void): Promise<T> {
+  for (let step = steps.next(); ; step = steps.next()) {
+    if (step.done) return step.value;
+    report(step.value);
+    await yieldToHost();
+  }
 }
 
 /** Quantises row by row and writes from `first` on. */
@@ -158,13 +165,7 @@ async function measure(
   const { layers, vocab } = model.facts;
   const context = Math.max(...sequences.map(({ length }) => length));
   const all = layers + sequences.length;
-  const steps = floatSteps(model, sequences, { context });
-  let step = steps.next();
-  for (; !step.done; step = steps.next()) {
-    progress('measure', step.value, all);
-    await yieldToHost();
-  }
-  const states = step.value;
+  const states = await inSteps(floatSteps(model, sequences, { context }), (done) => progress('measure', done, all));
   for (const broken of states.map((rows) => rows.find((x) => !Number.isFinite(x)))) {
     if (broken !== undefined) throw new MgtError('BadWeights', 'model', 'finite states in float arithmetic', broken);
   }

@@ -44,6 +44,7 @@ export interface ConvertReport {
   readonly accuracy: EncoderAccuracy | DecoderAccuracy;
   /** What accuracy was measured on. */
   readonly measuredOn: Inputs['kind'];
+  /** Channels were scaled against each other first: in the input's quantisation (encoders), or folded into the weights (decoders). */
   readonly smoothed: boolean;
   readonly tokenizer: boolean;
 }

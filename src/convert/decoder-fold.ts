@@ -11,9 +11,6 @@ const ALPHA = { norm: 0.5, down: 0.3 };
 const FLOOR = 1e-3;
 /** Calibration stops at the sequence that reaches so many tokens: more of them gained nothing. */
 const ENOUGH_TOKENS = 160;
-/** Inputs of a 4-bit block (two of them share an activation scale), and the smallest factor of one, 2^−6. */
-const BLOCK4 = 32;
-const LEAST_POWER = -6;
 /** Floats of a matrix held at a time: 4 MB. */
 const BLOCK = 2 ** 20;
 
@@ -27,8 +24,6 @@ interface Factors {
  * The same function in weights that int8 holds better. A linear layer's inputs are divided by a factor per channel and its
  * columns multiplied by it (SmoothQuant, Xiao et al. 2023, eq. 4); the division costs nothing, since it goes into the norm before
  * it, or into the rows of `ffn.up` for `ffn.down` of a gated layer. Floats differ by their rounding only, and there are no grids.
- * With `grids` the model keeps its 4-bit grids, which allow of powers of two per block of 32 inputs: they make the two blocks under an
- * activation scale as large as each other, and no float of the model's changes by a bit.
  * Cost: the float model on 160 tokens, and one more reading of the weights. Yields layers done, as `floatSteps`.
  * @param sequences token ids to calibrate by, the first of them
  * @throws MgtError as `floatStates`
@@ -36,7 +31,6 @@ interface Factors {
 export function* foldSteps(
   model: DecoderModel,
   sequences: readonly ArrayLike<number>[],
-  grids = false,
 ): Generator<number, DecoderModel> {
   const seen = new Map<string, Float32Array>();
   let tokens = 0;
@@ -46,15 +40,13 @@ export function* foldSteps(
     observe(site, x, width) {
       const into = seen.get(site) ?? new Float32Array(width);
       seen.set(site, into);
-      if (grids) addBlocks(into, x);
-      else for (let i = 0; i < x.length; i++) into[i % width] = largest(into[i % width]!, abs(x[i]!));
+      for (let i = 0; i < x.length; i++) into[i % width] = largest(into[i % width]!, abs(x[i]!));
     },
   });
   for (let step = steps.next(); !step.done; step = steps.next()) yield step.value;
   const factors = new Map<string, Factors>();
-  for (let i = 0; i < model.facts.layers; i++)
-    foldLayer(model, `layers.${i}`, seen, factors, grids ? few.reduce((n, { length }) => n + length, 0) : 0);
-  return folded(model, factors, grids);
+  for (let i = 0; i < model.facts.layers; i++) foldLayer(model, `layers.${i}`, seen, factors);
+  return folded(model, factors);
 }
 
 function foldLayer(
@@ -62,13 +54,9 @@ function foldLayer(
   layer: string,
   seen: ReadonlyMap<string, Float32Array>,
   factors: Map<string, Factors>,
-  /** Tokens of the calibration where the grids stay, else 0. */
-  tokens: number,
 ): void {
   const choose = (site: string, readers: [string, number][], inputs: number, alpha: number): Float32Array =>
-    tokens > 0
-      ? blockFactors(seen.get(site)!, tokens)
-      : channelFactors(seen.get(site)!, columnMaxima(model, readers, inputs), alpha);
+    channelFactors(seen.get(site)!, columnMaxima(model, readers, inputs), alpha);
   const { gatedFfn, hidden, ffn, heads, kvHeads, headDim } = model.facts;
   const set = (name: string, of: Factors): unknown => factors.set(name, { ...factors.get(name), ...of });
   const kv = kvHeads * headDim;
@@ -117,42 +105,14 @@ function channelFactors(activations: Float32Array, weights: Float32Array, alpha:
   return Float32Array.from(logs, (x) => quarterPower(round(4 * (x - mean))));
 }
 
-/** Adds to each block's first place log2 of its share of the larger of its pair, of every row; blocks of zeros are no evidence. */
-function addBlocks(into: Float32Array, x: Float32Array): void {
-  const width = into.length;
-  for (let row = 0; row < x.length; row += width) {
-    for (let at = BLOCK4; at < width; at += 2 * BLOCK4) {
-      const [a, b] = [at - BLOCK4, at].map((from) =>
-        x
-          .subarray(row + from, row + (from + BLOCK4 < width ? from + BLOCK4 : width))
-          .reduce((m, v) => largest(m, abs(v)), 0),
-      ) as [number, number];
-      if (a === 0 || b === 0) continue;
-      into[at - BLOCK4]! += log2(a / largest(a, b));
-      into[at]! += log2(b / largest(a, b));
-    }
-  }
-}
-
-function blockFactors(sums: Float32Array, rows: number): Float32Array {
-  const out = new Float32Array(sums.length).fill(1);
-  for (let at = 0; at < sums.length; at += BLOCK4) {
-    const pair = at - (at % (2 * BLOCK4));
-    const top = largest(sums[pair]!, sums[pair + BLOCK4] ?? sums[pair]!);
-    out.fill(2 ** largest(LEAST_POWER, round((sums[at]! - top) / rows)), at, at + BLOCK4);
-  }
-  return out;
-}
-
 function floored(values: Float32Array): Float32Array {
   const top = values.reduce((a, b) => largest(a, b), 0);
   return values.map((value) => (top > 0 ? largest(value, top * FLOOR) : 1));
 }
 
 function folded(
-  { facts, rows: read, vector, grid, close }: DecoderModel,
+  { facts, rows: read, vector, close }: DecoderModel,
   factors: ReadonlyMap<string, Factors>,
-  grids: boolean,
 ): DecoderModel {
   return {
     facts,
@@ -168,18 +128,6 @@ function folded(
       const values = vector(name);
       return rows && values ? values.map((v, i) => v * rows[i]!) : values;
     },
-    ...(grids && grid
-      ? {
-          grid(name, row) {
-            const own = grid(name, row);
-            const { rows, columns } = factors.get(name) ?? {};
-            if (!own || (!rows && !columns)) return own;
-            const scaled = (v: number, block: number): number =>
-              v * (columns?.[block * BLOCK4] ?? 1) * (rows?.[row] ?? 1);
-            return { q: own.q, scales: own.scales.map(scaled), mins: own.mins.map(scaled) };
-          },
-        }
-      : {}),
     ...(close ? { close } : {}),
   };
 }

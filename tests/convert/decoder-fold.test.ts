@@ -2,7 +2,6 @@ import { describe, expect, test } from '@jest/globals';
 import { foldSteps } from '../../src/convert/decoder-fold.js';
 import { floatLogits, floatSteps } from '../../src/convert/decoder-float.js';
 import type { DecoderModel } from '../../src/convert/decoder.js';
-import { gridOf, type Grid4 } from '../../src/format/int4.js';
 import { INT8_LIMIT, quantize, scaleOf } from '../../src/round.js';
 import { gpt2Files, llamaFiles, openFiles } from './make-decoder.js';
 
@@ -118,45 +117,6 @@ test('uneven channels cost a folded model far less', async () => {
     const [was, is] = [before, after].map((m) => layerError(m, site, linear, outputs));
     expect([linear, is! < 0.8 * was!]).toEqual([linear, true]);
   }
-});
-
-test('with grids, powers of two per block: the bits of the model, and grids that are its weights', async () => {
-  const { model: source } = await openFiles(
-    llamaFiles({ hidden: HIDDEN, ffn: FFN, headDim: 32, heads: 4, kvHeads: 2 }),
-  );
-  const blocky = (values: Float32Array, name: string): Float32Array =>
-    name.endsWith('norm.weight') ? values.map((v, i) => (i % 64 < 32 ? v : 0.1 * v)) : values;
-  const gridOfRow = (name: string, row: number): Grid4 | undefined =>
-    name.startsWith('layers.') ? gridOf(source.rows(name, row, row + 1)) : undefined;
-  const dequantised = ({ q, scales, mins }: Grid4): Float32Array =>
-    Float32Array.from(q, (code, k) => code * scales[k >> 5]! + mins[k >> 5]!);
-  const model: DecoderModel = {
-    facts: source.facts,
-    rows(name, from, to) {
-      const values = source.rows(name, from, to).slice();
-      const width = values.length / (to - from);
-      for (let row = from; row < to; row++) {
-        const grid = gridOfRow(name, row);
-        if (grid) values.set(dequantised(grid), (row - from) * width);
-      }
-      return values;
-    },
-    vector: (name) => {
-      const values = source.vector(name);
-      return values && blocky(values, name);
-    },
-    grid: gridOfRow,
-  };
-  const folded = finished(foldSteps(model, SEQUENCES, true)).value;
-  expect(floatLogits(folded, TOKENS)).toEqual(floatLogits(model, TOKENS));
-  for (const name of ['layers.1.attention.query', 'layers.0.ffn.up', 'layers.0.ffn.down']) {
-    const grid = folded.grid!(name, 7)!;
-    expect(folded.rows(name, 7, 8)).toEqual(dequantised(grid));
-    expect(grid.q).toEqual(model.grid!(name, 7)!.q);
-  }
-  const [was, is] = [model, folded].map(({ grid }) => grid!('layers.1.attention.query', 7)!.scales);
-  expect(Array.from(is!, (v, b) => v / was![b]!)).toEqual([1, 1 / 8, 1, 1 / 8]);
-  expect(folded.grid!('embeddings.token', 3)).toBeUndefined();
 });
 
 test('what is wrong with the calibration is said', async () => {

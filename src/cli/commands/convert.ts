@@ -41,7 +41,7 @@ export const run: Run = async ({ operands, values, flags }, { json, signal }) =>
   const rows = [
     ['file', `${path} · ${bytesText(bytes)} · ${tensors} tensors`],
     ['source', `${report.name} · licence ${report.license} · ${report.tokenizer ? 'with' : 'no'} tokenizer`],
-    ['weights', `${report.quant}${report.smoothed ? ', inputs smoothed' : ''}`],
+    ['weights', `${report.quant}${report.smoothed ? ', channels evened' : ''}`],
     ['worst', `${worstTensor.name}, relative RMS error ${worstTensor.error.toFixed(5)}`],
     ['accuracy', `${accuracyText(accuracy)}, on ${report.measuredOn}`],
   ];
