@@ -9,13 +9,16 @@ import { Rng } from '../support/rng.js';
 import { cosine, refusal } from './fixtures.js';
 import { json, memorySource, tokenizerJson, type Files } from './make-bert.js';
 import {
+  decoderFiles,
+  type DecoderRecipe,
   fixture,
   fixtureFiles,
+  type Goldens,
   gpt2Files,
+  llamaConfig,
   llamaFiles,
   openFiles,
-  type DecoderRecipe,
-  type Goldens,
+  randomLlama,
 } from './make-decoder.js';
 
 const convertFiles = async (files: Files, options: ConvertOptions = {}): ReturnType<typeof convert> =>
@@ -106,6 +109,25 @@ describe('int8 logits at every position, from one token to the whole context', (
     expect(found).toBeGreaterThan(least);
     expect(found).toBeLessThan(mean(await cosines(files)));
   });
+});
+
+// Channels are evened before they are quantised: what has nothing in it, or far too much, must come through that.
+test.each<[string, string, (value: number, i: number) => number]>([
+  ['a norm of zeros', 'layers.0.input_layernorm', () => 0],
+  ['a norm of subnormal numbers', 'layers.0.input_layernorm', () => 1e-42],
+  ['a norm of either sign with zeros', 'layers.1.post_attention_layernorm', (v, i) => v * ((i % 3) - 1)],
+  ['channels of a norm twenty times the others', 'layers.0.post_attention_layernorm', (v, i) => (i % 20 ? v : 20 * v)],
+  ['a channel of the table a thousand times the others', 'embed_tokens', (v, i) => (i % 120 === 5 ? 1000 * v : v)],
+  ['rows of zeros', 'layers.0.mlp.up_proj', (v, i) => (i < 120 * 40 ? 0 : v)],
+  ['columns of zeros', 'layers.0.mlp.down_proj', (v, i) => (i % 77 < 40 ? 0 : v)],
+  ['a matrix of zeros', 'layers.1.self_attn.v_proj', () => 0],
+  ['weights of 10¹⁵', 'layers.0.mlp.up_proj', (v) => v * 1e15],
+])('%s: within cosine 0.998 of float', async (_, name, change) => {
+  const recipe = { context: 40, std: 0.05 };
+  const tensors = randomLlama(recipe);
+  const { values } = tensors.get(`model.${name}.weight`)!;
+  values.forEach((value, i) => (values[i] = change(value, i)));
+  expect(Math.min(...(await cosines(decoderFiles(llamaConfig(recipe), tensors))))).toBeGreaterThan(0.998);
 });
 
 describe('RoPE as PyTorch has it', () => {
