@@ -49,7 +49,7 @@ describe('report', () => {
 
   test('the page has a place for every part', () => {
     const report = readFileSync(new URL('../docs/performance.md', import.meta.url), 'utf8');
-    for (const name of ['targets', 'kernels', 'minilm', 'cold', 'gate', 'seed']) {
+    for (const name of ['targets', 'kernels', 'minilm', 'cold', 'decoder', 'gate', 'seed']) {
       expect(replacePart(report, name, 'probe')).toContain(`npm run bench: ${name} -->\n\nprobe\n\n<!-- end: ${name}`);
     }
   });

@@ -14,6 +14,8 @@ interface Manifest {
   readonly dependencies?: Record<string, string>;
   readonly devDependencies?: Record<string, string>;
   readonly optionalDependencies?: Record<string, string>;
+  readonly peerDependencies?: Record<string, string>;
+  readonly peerDependenciesMeta?: Record<string, { readonly optional: boolean }>;
   readonly exports: Record<string, string | Record<string, string>>;
   readonly bin: Record<string, string>;
 }
@@ -47,10 +49,12 @@ function lookUp(packages: Lock['packages'], path: string, name: string): boolean
 }
 
 describe('dependencies', () => {
-  test('two at run time, nothing optional, nothing run at install', () => {
+  test('two at run time, two for who converts GGUF or chats, nothing run at install', () => {
     expect(Object.keys(manifest.dependencies!)).toEqual(['@assemblyscript/loader', '@huggingface/tokenizers']);
     expect(Object.keys(manifest)).not.toEqual(expect.arrayContaining(['optionalDependencies']));
-    expect(Object.keys(manifest)).not.toEqual(expect.arrayContaining(['peerDependencies']));
+    expect(Object.keys(manifest.peerDependencies!)).toEqual(['@huggingface/gguf', '@huggingface/jinja']);
+    const wanted = Object.values(manifest.peerDependenciesMeta!).filter(({ optional }) => !optional);
+    expect([Object.keys(manifest.peerDependenciesMeta!), wanted]).toEqual([Object.keys(manifest.peerDependencies!), []]);
     for (const script of ['preinstall', 'install', 'postinstall']) expect(manifest.scripts[script]).toBeUndefined();
   });
 
@@ -59,7 +63,7 @@ describe('dependencies', () => {
     const pinned = place === '.' ? devDependencies : { ...dependencies, ...devDependencies, ...optionalDependencies };
     expect(Object.keys(pinned ?? {})).not.toEqual([]);
     for (const [name, version] of Object.entries(pinned ?? {})) {
-      expect(`${name} ${version}`).toMatch(/ (npm:[a-z0-9-]+@)?\d+\.\d+\.\d+$/);
+      expect(`${name} ${version}`).toMatch(/ (npm:(?:@[a-z0-9-]+\/)?[a-z0-9-]+@)?\d+\.\d+\.\d+$/);
     }
   });
 
