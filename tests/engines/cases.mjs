@@ -69,6 +69,14 @@ export const MODELS = [
   { name: 'decoder-int8', config: { ...decoder, activation: 'relu', tiedHead: false }, seed: 5 },
   { name: 'decoder-int7', config: { ...decoder, quant: 'int7' }, seed: 6 },
   { name: 'decoder-int4', config: { ...decoder, quant: 'int4', tiedHead: false }, seed: 7 },
+  {
+    name: 'decoder-mixed-int4',
+    config: {
+      ...{ ...decoder, quant: 'int4', int8Tensors: ['layers.0.attention.query', 'layers.2.ffn.down'] },
+      rope: { factors: true, scale: 1.25, dynamic: 0, original: 0 },
+    },
+    seed: 8,
+  },
 ];
 
 /** Options of the session every engine runs. */
@@ -79,9 +87,10 @@ const REDUCED = { boundaryEdges: 25 };
 /** The flag that skips every layer. */
 const SKIPPED = { flags: 2 };
 
-/** Inputs of a model with this vocabulary and context. */
-export function inputs(vocab, context) {
+/** Inputs of a model with this context. */
+export function inputs({ kind, vocab }, context) {
   return [
+    ...(kind === 'decoder' ? [{ name: 'every token', tokens: tokens(16, context - 3, vocab), all: true }] : []),
     { name: 'one token', tokens: tokens(11, 1, vocab) },
     { name: 'seven', tokens: tokens(12, 7, vocab) },
     { name: 'whole context', tokens: tokens(13, context, vocab) },
@@ -133,7 +142,7 @@ export async function runCases(load, builds) {
   for (const { name } of MODELS) {
     for (const simd of builds) {
       const model = await load(name, simd);
-      for (const { name: input, ...call } of inputs(model.info.config.vocab, model.info.context)) {
+      for (const { name: input, ...call } of inputs(model.info.config, model.info.context)) {
         const { embedding, logits, stats } = model.infer(call);
         const { build, layersExecuted: layers, relaxedDot } = stats;
         rows.push({ model: name, input, build, layers, relaxedDot, sha256: await digest(embedding ?? logits) });

@@ -43,7 +43,7 @@ async function referenceRows() {
     const model = referenceModel(fileOf(name), parts);
     const { vocab, context } = model.config;
     const row = { model: name, build: 'reference', relaxedDot: 0 };
-    for (const { name: input, ...asked } of inputs(vocab, context)) {
+    for (const { name: input, ...asked } of inputs(model.config, context)) {
       if (asked.tokens.length > Number(longest)) continue;
       const { logits, embedding, stats } = model.infer(asked);
       rows.push({ ...row, input, layers: stats.layersExecuted, sha256: await digest(embedding ?? logits) });
