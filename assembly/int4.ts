@@ -128,7 +128,6 @@ export function row4(
   let w = panel + HEAD;
   let low = f32x4.splat(0.0);
   let high = low;
-  let odd: usize = 0;
   for (; k > 0; k -= BLOCK, x += 64, w += BLOCK_BYTES, sums += 2) {
     let a: v128, b: v128, c: v128, d: v128, v: v128;
     do {
@@ -196,8 +195,7 @@ export function row4(
     const z = blockSum(sums);
     low = blockAdd(low, a, half4By(w, place, part), half4By(w + 16, place, whole), z, s);
     high = blockAdd(high, b, half4By(w + 8, place, part), half4By(w + 24, place, whole), z, s);
-    scales += odd;
-    odd ^= 4;
+    scales += 4;
   }
   finish8(low, high, panel, out, count);
 }

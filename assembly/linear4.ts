@@ -3,7 +3,7 @@ import { rowRelaxed4, tileRelaxed4 } from './relaxed4';
 import { HEAD } from './tiles';
 import { tileWide4, widen4 } from './wide';
 
-/** Linear layers of 4-bit weights: the relaxed build reads nibbles as they lie, the plain one widens panels for many rows. */
+/** Linear layers of 4-bit weights, activations with a scale for every 32 inputs: the relaxed build reads nibbles as they lie, the plain one widens panels for many rows. */
 
 /** Row blocks as in linear.ts: their widened codes stay in the second-level cache while every panel passes. */
 const ROWS_BYTES: usize = 262144;
@@ -52,7 +52,7 @@ export function gemmI4(
   else tilesWide(q16, scales, sums, panels, tiled, n, k, out, scratch);
   for (let r = tiled; r < m; r++) {
     const at = <usize>r;
-    const s = scales + at * groups;
+    const s = scales + at * 2 * groups;
     const z = sums + at * groups;
     gemvI4(q8 + at * codes, q16 + at * (codes << 1), s, z, panels, n, k, out + at * outStride, scratch);
   }
@@ -81,7 +81,7 @@ function tilesRelaxed(
     for (let o = 0; o < n; o += 8, panel += bytes) {
       for (let r = first; r < end; r += 4) {
         const at = <usize>min(r, m - 4);
-        const s = scales + at * groups;
+        const s = scales + at * 2 * groups;
         const to = out + at * outStride + ((<usize>o) << 2);
         tileRelaxed4(q8 + at * codes, codes, s, sums + at * groups, groups, panel, k, to, outStride, n - o, scratch);
       }
@@ -121,7 +121,7 @@ function tilesWide(
       let to = next;
       for (let r = first; r < end; r += 4) {
         const at = <usize>min(r, m - 4);
-        const s = scales + at * groups;
+        const s = scales + at * 2 * groups;
         const z = sums + at * groups;
         const column = out + at * outStride + ((<usize>o) << 2);
         tileWide4(q16 + at * xStride, xStride, s, z, groups, panel, now, kp, column, outStride, n - o);

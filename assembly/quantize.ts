@@ -48,17 +48,17 @@ function hsumI32(v: v128): i32 {
   return i32x4.extract_lane(pairs, 0) + i32x4.extract_lane(pairs, 1);
 }
 
-/** A whole group of 64. */
-function group64(x: usize, smooth: usize, q8: usize, q16: usize, scaleOut: usize, sumOut: usize): void {
+/** Whole groups: 64 values with one scale (bytes 256), or 32 (bytes 128). A sum for every 32. */
+function group(x: usize, smooth: usize, bytes: usize, q8: usize, q16: usize, scaleOut: usize, sumOut: usize): void {
   let peak = f32x4.splat(0.0);
-  for (let i: usize = 0; i < 256; i += 32) {
+  for (let i: usize = 0; i < bytes; i += 32) {
     peak = maxAbs(peak, smoothed(x, smooth, i));
     peak = maxAbs(peak, smoothed(x, smooth, i + 16));
   }
   const scale = scaleOf(hmaxAbs(peak));
   const divisor = f32x4.splat(scale);
   store<f32>(scaleOut, scale);
-  for (let i: usize = 0; i < 256; i += 128, sumOut += 2) {
+  for (let i: usize = 0; i < bytes; i += 128, sumOut += 2) {
     let sum = i32x4.splat(0);
     for (let j: usize = i; j < i + 128; j += 64, q8 += 16, q16 += 32) {
       const a = codes4(smoothed(x, smooth, j), divisor);
@@ -76,8 +76,8 @@ function group64(x: usize, smooth: usize, q8: usize, q16: usize, scaleOut: usize
   }
 }
 
-/** The last n < 64 elements of a row; codes up to the next multiple of 8 become zero. */
-function groupTail(x: usize, smooth: usize, n: i32, q8: usize, q16: usize, scaleOut: usize, sumOut: usize): void {
+/** The last elements of a row; codes up to the next multiple of 8 become zero. Returns the sum of those beyond 32. */
+function groupTail(x: usize, smooth: usize, n: i32, q8: usize, q16: usize, scaleOut: usize, sumOut: usize): i32 {
   let peak = f32x4.splat(0.0);
   for (let i = 0; i < n; i += 4) {
     peak = maxAbs(peak, smoothedUpTo4(x, smooth, (<usize>i) << 2, n - i));
@@ -101,9 +101,10 @@ function groupTail(x: usize, smooth: usize, n: i32, q8: usize, q16: usize, scale
   const last = hsumI32(sum);
   store<f32>(scaleOut, scale);
   store<i16>(sumOut, <i16>(n > 24 ? first : last));
-  store<i16>(sumOut, <i16>(n > 24 ? last : 0), 2);
+  return n > 24 ? last : 0;
 }
 
+/** scales: one a group of 64, or with `halved` two, one for each 32 inputs (int4 layers); 1 where a row ends before. */
 export function quantize(
   x: usize,
   m: i32,
@@ -113,23 +114,35 @@ export function quantize(
   q16: usize,
   scales: usize,
   sums: usize,
+  halved: i32,
 ): void {
-  const whole = k >> 6;
-  const tail = k & 63;
+  const size = halved ? 32 : 64;
+  const bytes = (<usize>size) << 2;
+  const whole = k / size;
+  const tail = k & (size - 1);
   const tailCodes = <usize>((tail + 7) & ~7);
+  // A row that ends in the first half of its last group: the other half is empty.
+  const open = halved && ((k + 31) >> 5) & 1;
   for (let row = 0; row < m; row++) {
     let s = smooth;
-    for (let g = 0; g < whole; g++, x += 256, q8 += 64, q16 += 128, scales += 4, sums += 4) {
-      group64(x, s, q8, q16, scales, sums);
-      if (smooth) s += 256;
+    for (let g = 0; g < whole; g++, x += bytes, q8 += size, q16 += size << 1, scales += 4, sums += bytes >> 6) {
+      group(x, s, bytes, q8, q16, scales, sums);
+      if (smooth) s += bytes;
     }
     if (tail) {
-      groupTail(x, s, tail, q8, q16, scales, sums);
+      const rest = groupTail(x, s, tail, q8, q16, scales, sums);
+      if (!halved) store<i16>(sums, <i16>rest, 2);
       x += (<usize>tail) << 2;
       q8 += tailCodes;
       q16 += tailCodes << 1;
       scales += 4;
-      sums += 4;
+      sums += bytes >> 6;
+    }
+    if (open) {
+      store<f32>(scales, 1.0);
+      store<i16>(sums, 0);
+      scales += 4;
+      sums += 2;
     }
   }
 }

@@ -37,7 +37,6 @@ export function rowRelaxed4(
   let w = panel + HEAD;
   let low = f32x4.splat(0.0);
   let high = low;
-  let odd: usize = 0;
   for (; k > 0; k -= BLOCK, x += 32, w += BLOCK_BYTES, sums += 2) {
     let a: v128, b: v128, c: v128, d: v128, v: v128;
     do {
@@ -83,8 +82,7 @@ export function rowRelaxed4(
     const ib = i32x4.dot_i16x8_s(b, ones);
     low = blockAdd(low, ia, half4By(w, place, by), half4By(w + 16, place, by), z, s);
     high = blockAdd(high, ib, half4By(w + 8, place, by), half4By(w + 24, place, by), z, s);
-    scales += odd;
-    odd ^= 4;
+    scales += 4;
   }
   finish8(low, high, panel, out, count);
 }
@@ -119,7 +117,6 @@ export function tileRelaxed4(
   let g2 = f0;
   let f3 = f0;
   let g3 = f0;
-  let odd: usize = 0;
   for (; k > 0; k -= BLOCK, sums += 2) {
     let a0 = i16x8.splat(0);
     let b0 = a0;
@@ -177,20 +174,19 @@ export function tileRelaxed4(
     const z0 = blockSum(sums);
     f0 = blockAdd(f0, i32x4.dot_i16x8_s(a0, ones), da, ma, z0, s0);
     g0 = blockAdd(g0, i32x4.dot_i16x8_s(b0, ones), db, mb, z0, s0);
-    const s1 = v128.load32_splat(scales + groups);
+    const s1 = v128.load32_splat(scales + 2 * groups);
     const z1 = blockSum(sums + groups);
     f1 = blockAdd(f1, i32x4.dot_i16x8_s(a1, ones), da, ma, z1, s1);
     g1 = blockAdd(g1, i32x4.dot_i16x8_s(b1, ones), db, mb, z1, s1);
-    const s2 = v128.load32_splat(scales + 2 * groups);
+    const s2 = v128.load32_splat(scales + 4 * groups);
     const z2 = blockSum(sums + 2 * groups);
     f2 = blockAdd(f2, i32x4.dot_i16x8_s(a2, ones), da, ma, z2, s2);
     g2 = blockAdd(g2, i32x4.dot_i16x8_s(b2, ones), db, mb, z2, s2);
-    const s3 = v128.load32_splat(scales + 3 * groups);
+    const s3 = v128.load32_splat(scales + 6 * groups);
     const z3 = blockSum(sums + 3 * groups);
     f3 = blockAdd(f3, i32x4.dot_i16x8_s(a3, ones), da, ma, z3, s3);
     g3 = blockAdd(g3, i32x4.dot_i16x8_s(b3, ones), db, mb, z3, s3);
-    scales += odd;
-    odd ^= 4;
+    scales += 4;
   }
   finish8(f0, g0, panel, out, count);
   finish8(f1, g1, panel, out + outStride, count);

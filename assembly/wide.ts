@@ -78,7 +78,6 @@ function tile(
   let g3 = f0;
   const length = int4 ? BLOCK : 64;
   let heads = panel + HEAD;
-  let odd: usize = 0;
   for (let left = kp; left > 0; left -= length) {
     let a0 = i32x4.splat(0);
     let b0 = a0;
@@ -165,22 +164,21 @@ function tile(
       const z0 = blockSum(sums);
       f0 = blockAdd(f0, a0, da, ma, z0, s0);
       g0 = blockAdd(g0, b0, db, mb, z0, s0);
-      const s1 = v128.load32_splat(scales + groups);
+      const s1 = v128.load32_splat(scales + 2 * groups);
       const z1 = blockSum(sums + groups);
       f1 = blockAdd(f1, a1, da, ma, z1, s1);
       g1 = blockAdd(g1, b1, db, mb, z1, s1);
-      const s2 = v128.load32_splat(scales + 2 * groups);
+      const s2 = v128.load32_splat(scales + 4 * groups);
       const z2 = blockSum(sums + 2 * groups);
       f2 = blockAdd(f2, a2, da, ma, z2, s2);
       g2 = blockAdd(g2, b2, db, mb, z2, s2);
-      const s3 = v128.load32_splat(scales + 3 * groups);
+      const s3 = v128.load32_splat(scales + 6 * groups);
       const z3 = blockSum(sums + 3 * groups);
       f3 = blockAdd(f3, a3, da, ma, z3, s3);
       g3 = blockAdd(g3, b3, db, mb, z3, s3);
       heads += BLOCK_BYTES;
       sums += 2;
-      scales += odd;
-      odd ^= 4;
+      scales += 4;
     } else {
       const s0 = v128.load32_splat(scales);
       f0 = groupAdd(f0, a0, s0);

@@ -54,7 +54,9 @@ async function write({ model, name, license, tokenizer, inputs }: DecoderSource,
   const plan = planWeights(config);
   const first = plan.tensors.find(({ kind }) => kind === 'panel-i4')?.name;
   const keeps = first !== undefined && model.grid?.(first, 0) !== undefined;
-  const scheme = `${quant} ${quant === 'int4' ? 'in groups of 32 with minimum' : 'per row'}, activations int8 per 64${keeps ? '' : ', channels folded'}`;
+  const kind =
+    quant === 'int4' ? 'in groups of 32 with minimum, activations int8 per 32' : 'per row, activations int8 per 64';
+  const scheme = `${quant} ${kind}${keeps ? '' : ', channels folded'}`;
   const headerOf = (digest: PayloadDigest, report: Figures): Uint8Array => {
     const meta: ModelMeta = {
       source: { name, license },

@@ -1,5 +1,5 @@
 import type { Arena } from '../arena/arena.js';
-import type { ModelConfig } from '../config.js';
+import type { ModelConfig, Quant } from '../config.js';
 import type { KernelExports, KernelName } from '../kernels/catalogue.js';
 import type { Plan } from '../plan/plan.js';
 import { joinRuns, partOf, type Run } from './ring.js';
@@ -56,6 +56,8 @@ export class Runtime {
   /** Position whose angles each row of the RoPE table holds; none without RoPE. */
   readonly #angles: Uint32Array;
   #pass = 0;
+  /** What the linear layers read; `halved` as the buffers hold it, −1 before the first of them. */
+  readonly #input = { x: 0, rows: 0, inputs: 0, smooth: 0, halved: -1 };
   #linear = 0;
   #attention = 0;
   #head = 0;
@@ -155,11 +157,27 @@ export class Runtime {
     }
   }
 
-  /** Quantises rows × inputs f32 values into the activation buffers the linear layers read. */
+  /**
+   * Input of the linear layers that follow: rows × inputs f32 values, quantised into the activation buffers when the first of them runs.
+   * They must stay as they are until the last: a layer of another code than the one before takes other scales, so they are quantised again.
+   */
   quantize(x: number, rows: number, inputs: number, smooth: number): void {
+    this.#input.x = x;
+    this.#input.rows = rows;
+    this.#input.inputs = inputs;
+    this.#input.smooth = smooth;
+    this.#input.halved = -1;
+  }
+
+  /** int4 layers take a scale for every 32 inputs, the others one for 64. */
+  #quantized(quant: Quant): void {
+    const halved = quant === 'int4' ? 1 : 0;
+    const { x, rows, inputs, smooth } = this.#input;
+    if (this.#input.halved === halved) return;
     const { at } = this.plan;
+    this.#input.halved = halved;
     this.#count('quantize');
-    this.#k.quantize(x, rows, inputs, smooth, at.q8, at.q16, at.scales, at.sums);
+    this.#k.quantize(x, rows, inputs, smooth, at.q8, at.q16, at.scales, at.sums, halved);
   }
 
   /** out f32[rows][outputs] from the quantised activations. */
@@ -178,6 +196,7 @@ export class Runtime {
     const { q8, q16, scales, sums, panel } = this.plan.at;
     const k = this.#k;
     const { panels, outputs, inputs, quant } = w;
+    this.#quantized(quant);
     if (rows === 1) {
       const name = GEMV[quant];
       this.#count(name);

@@ -22,7 +22,10 @@ export type KernelExports = {
   layerNorm(x: number, n: number, dim: number, weight: number, bias: number, eps: number, out: number): void;
   /** out f32[n][dim] from x f32[n][dim]; out may be x. Writes out. */
   rmsNorm(x: number, n: number, dim: number, weight: number, eps: number, out: number): void;
-  /** x f32[m][k], smooth f32[k] or 0 (none). Writes q8, q16, scales, sums; padding codes become zero. */
+  /**
+   * x f32[m][k], smooth f32[k] or 0 (none). Writes q8, q16, scales, sums; padding codes become zero. scales f32[m][ceil(k / 64)]; with
+   * `halved` not 0 f32[m][ceil(k / 64)][2], one for each 32 inputs, as int4 layers take them, and 1 where a row ends before.
+   */
   quantize(
     x: number,
     m: number,
@@ -32,6 +35,7 @@ export type KernelExports = {
     q16: number,
     scales: number,
     sums: number,
+    halved?: number,
   ): void;
   /**
    * out f32[m][n] = x · panelsᵀ; int8 panels; m ≥ 1. Writes out, scratch. scratch: `gemmScratchBytes(k)`, or left out:
@@ -83,7 +87,7 @@ export type KernelExports = {
     k: number,
     out: number,
   ): void;
-  /** int4 panels. scratch: `gemmScratchBytes(k)`, required; the relaxed build uses 96 bytes of it. Writes out, scratch. */
+  /** int4 panels; codes of `quantize` with `halved`. scratch: `gemmScratchBytes(k)`, required; the relaxed build uses 96 bytes of it. Writes out, scratch. */
   gemmI4(
     q8: number,
     q16: number,

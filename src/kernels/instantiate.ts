@@ -10,7 +10,7 @@ const ARITY: Readonly<Record<keyof KernelExports, number>> = {
   addRows: 5,
   layerNorm: 7,
   rmsNorm: 6,
-  quantize: 8,
+  quantize: 9,
   gemmI8: 10,
   gemvI8: 8,
   gemmI7: 10,

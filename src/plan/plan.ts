@@ -150,7 +150,8 @@ export function planArena(config: ModelConfig, context: number, sessions = 1): P
     gate: config.gatedFfn ? add('buffers.gate', 'f32', rows, ffn) : 0,
     q8: add('buffers.q8', 'i8', rows, paddedInputs(widest)),
     q16: add('buffers.q16', 'u16', rows, paddedInputs(widest)),
-    scales: add('buffers.scales', 'f32', rows, groupCount(widest)),
+    // int4 layers take two scales a group
+    scales: add('buffers.scales', 'f32', rows, groupCount(widest) * (config.quant === 'int4' ? 2 : 1)),
     sums: add('buffers.sums', 'u32', rows, groupCount(widest)),
     panel: add('buffers.panel', 'u16', gemmScratchBytes(widest) / 2),
     scratch: add('buffers.scratch', 'u8', attentionScratchBytes(headDim, 2 * slots, MAX_EXTRAS)),

@@ -70,11 +70,19 @@ export function referenceForward(model: ReferenceModel, payload: Uint8Array, cal
     if (config.norm === 'rmsnorm') return ops.rmsNorm(x, weight, normEps);
     return ops.layerNorm(x, weight, w.f32(`${name}.bias`), normEps);
   };
-  const quantize = (x: Float32Array, inputs: number, smooth?: Float32Array): ops.Codes => {
-    count('quantize');
-    return ops.quantize(x, x.length / inputs, inputs, smooth);
+  // Quantised when a layer asks, and again where the next layer takes other groups.
+  const quantize = (x: Float32Array, inputs: number, smooth?: Float32Array): ((halved: boolean) => ops.Codes) => {
+    let codes: ops.Codes | undefined;
+    return (halved) => {
+      if (codes?.halved !== halved) {
+        count('quantize');
+        codes = ops.quantize(x, x.length / inputs, inputs, smooth, halved);
+      }
+      return codes;
+    };
   };
-  const linear = (x: ops.Codes, panels: Panels): Float32Array => {
+  const linear = (codesFor: (halved: boolean) => ops.Codes, panels: Panels): Float32Array => {
+    const x = codesFor(panels.kind === 'panel-i4');
     count(`${x.rows === 1 ? 'gemv' : 'gemm'}${panels.kind.slice('panel-'.length).toUpperCase()}`);
     return ops.gemmI8(x, panels);
   };
@@ -109,9 +117,9 @@ export function referenceForward(model: ReferenceModel, payload: Uint8Array, cal
 
     // attention: q f32[n][heads · d], k and v f32[n][kvHeads · d]
     const a = quantize(pre ? norm(x, `${p}.attention.norm`) : x, hidden, w.find(`${p}.attention.smooth`));
-    const q = runs ? linear(a, w.panels(`${p}.attention.query`)) : undefined;
     const k = linear(a, w.panels(`${p}.attention.key`));
     const v = linear(a, w.panels(`${p}.attention.value`));
+    const q = runs ? linear(a, w.panels(`${p}.attention.query`)) : undefined;
     if (turns) {
       if (q) ops.rope(q, heads, d, turns, rowOf);
       ops.rope(k, kvHeads, d, turns, rowOf);

@@ -4,34 +4,38 @@ import { unpackPanel, unpackPanel4, type Panels } from './weights.js';
 
 const { abs, max, min } = Math;
 
-/** Quantised rows: one scale and two sums of codes, of its halves, per group of 64 inputs (the last group may be shorter). */
+/** Quantised rows: per group of 64 inputs (the last may be shorter) one scale, or one for each half, and a sum of codes for each half. */
 export interface Codes {
   readonly rows: number;
   readonly inputs: number;
   /** ceil(inputs / 64) */
   readonly groups: number;
   readonly q: Int8Array; // [rows][inputs]
-  readonly scales: Float32Array; // [rows][groups]
+  /** [rows][groups], halved [rows][groups][2]: of a half without inputs 1. */
+  readonly scales: Float32Array;
+  readonly halved: boolean;
   readonly sums: Int16Array; // [rows][groups][2]: codes 0..31 and 32..63 of a group
 }
 
-/** x f32[rows][inputs], times `smooth` f32[inputs] where given → codes. */
-export function quantize(x: Float32Array, rows: number, inputs: number, smooth?: Float32Array): Codes {
+/** x f32[rows][inputs], times `smooth` f32[inputs] where given → codes; `halved`: for int4 layers. */
+export function quantize(x: Float32Array, rows: number, inputs: number, smooth?: Float32Array, halved = false): Codes {
   const groups = Math.ceil(inputs / GROUP);
+  const size = halved ? GROUP / 2 : GROUP;
+  const parts = (groups * GROUP) / size;
   const q = new Int8Array(rows * inputs);
-  const scales = new Float32Array(rows * groups);
+  const scales = new Float32Array(rows * parts);
   const sums = new Int16Array(rows * groups * 2);
   const y = new Float32Array(inputs);
   for (let r = 0; r < rows; r++) {
     for (let k = 0; k < inputs; k++) y[k] = smooth ? x[r * inputs + k]! * smooth[k]! : x[r * inputs + k]!;
-    for (let g = 0; g < groups; g++) {
-      const group = y.subarray(g * GROUP, (g + 1) * GROUP);
-      const out = q.subarray(r * inputs + g * GROUP, r * inputs + g * GROUP + group.length);
-      scales[r * groups + g] = quantizeGroup(group, out);
-      out.forEach((c, i) => (sums[(r * groups + g) * 2 + (i < 32 ? 0 : 1)]! += c));
+    for (let g = 0; g < parts; g++) {
+      const group = y.subarray(g * size, (g + 1) * size);
+      const out = q.subarray(r * inputs + g * size, r * inputs + g * size + group.length);
+      scales[r * parts + g] = quantizeGroup(group, out);
+      out.forEach((c, i) => (sums[r * groups * 2 + ((g * size + i) >> 5)]! += c));
     }
   }
-  return { rows, inputs, groups, q, scales, sums };
+  return { rows, inputs, groups, q, scales, sums, halved };
 }
 
 /** One group y → codes `out`; returns the scale, so that y ≈ out · scale. */
@@ -43,8 +47,9 @@ export function quantizeGroup(y: Float32Array, out: Int8Array): number {
   return scale;
 }
 
-/** Linear layer of any format: x (rows × inputs) · wᵀ + bias → f32[rows][outputs]. */
+/** Linear layer of any format: x (rows × inputs; halved for int4) · wᵀ + bias → f32[rows][outputs]. */
 export function linear(x: Codes, w: Panels): Float32Array {
+  if (x.halved !== (w.kind === 'panel-i4')) throw new RangeError(`${w.kind} and codes of other groups`);
   if (w.kind === 'panel-i4') return linear4(x, w);
   const { rows, inputs, groups } = x;
   const q = new Float64Array(x.q);
@@ -107,7 +112,7 @@ function addGroup(
   acc[7] = acc[7]! + f(s7 * scale);
 }
 
-/** The same with 4-bit weights, in blocks of 32 inputs that have a scale and a minimum each. */
+/** The same with 4-bit weights, in blocks of 32 inputs that have a scale and a minimum each, as the codes have a scale. */
 function linear4(x: Codes, w: Panels): Float32Array {
   const { rows, inputs, groups } = x;
   const out = new Float32Array(rows * w.outputs);
@@ -128,7 +133,7 @@ function linear4(x: Codes, w: Panels): Float32Array {
           }
           const at = (from >> 5) * 8 + n;
           const t = f(f(scales[at]! * products) + f(mins[at]! * sum));
-          acc = f(acc + f(t * x.scales[r * groups + (from >> 6)]!));
+          acc = f(acc + f(t * x.scales[r * groups * 2 + (from >> 5)]!));
         }
         out[r * w.outputs + panel * 8 + n] = f(acc * factors[n]!) + bias[n]!;
       }

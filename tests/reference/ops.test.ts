@@ -25,6 +25,7 @@ function codes(rows: readonly (readonly number[])[]): ops.Codes {
   return {
     ...{ rows: rows.length, inputs, groups, q: Int8Array.from(rows.flat()) },
     ...{ scales: new Float32Array(rows.length * groups).fill(1), sums: new Int16Array(rows.length * groups * 2) },
+    halved: false,
   };
 }
 function integerPanels(rows: readonly (readonly number[])[], bias: readonly number[] = [], stored = 0): Panels {

@@ -75,6 +75,10 @@ export const models: Readonly<Record<string, ModelConfig>> = {
   'dynamic NTK decoder': { ...oddDecoder, rope: { factors: false, scale: 1, dynamic: 8, original: 16 } },
   'int4 decoder': { ...oddDecoder, quant: 'int4', smoothed: false },
   'int4 gpt': { ...oddDecoder, quant: 'int4', tiedHead: false, hidden: 72, headDim: 12, ffn: 96, gatedFfn: false },
+  'mixed int4': {
+    ...{ ...oddDecoder, quant: 'int4', smoothed: true },
+    int8Tensors: ['layers.0.attention.query', 'layers.1.attention.key', 'layers.1.ffn.gate'],
+  },
   // More rows than go through a layer together.
   'long decoder': { ...oddDecoder, hidden: 24, heads: 2, kvHeads: 1, headDim: 12, ffn: 30, context: 290, vocab: 40 },
   'windowed decoder': {

@@ -18,6 +18,7 @@ interface QuantizeShape {
   readonly m: number;
   readonly k: number;
   readonly smooth: boolean;
+  readonly halved?: boolean;
   readonly kind?: ValueKind;
 }
 
@@ -28,8 +29,12 @@ const quantize = sweep<QuantizeShape>(
     ...allKinds({ m: 2, k: 176, smooth: true }),
     { m: 1, k: 1536, smooth: true },
     { m: 4, k: 384, smooth: false, kind: 'mixed' },
+    ...cross({ m: [1, 3], k: EDGES, smooth: [false, true], halved: [true] }),
+    ...cross({ m: [2], k: Array.from({ length: 131 }, (_, i) => i + 1), smooth: [false], halved: [true] }),
+    ...allKinds({ m: 3, k: 95, smooth: true, halved: true }),
   ],
-  (arena, { m, k, kind, ...shape }, rng) => {
+  (arena, { m, k, kind, halved = false, ...shape }, rng) => {
+    const scales = m * groupCount(k) * (halved ? 2 : 1);
     const stride = paddedInputs(k);
     const x = values(rng, m * k, kind);
     const smooth = shape.smooth ? values(rng, k).map((v) => 2 ** v) : undefined;
@@ -38,18 +43,18 @@ const quantize = sweep<QuantizeShape>(
       smooth: smooth ? arena.input(smooth) : 0,
       q8: arena.output(m * stride),
       q16: arena.output(m * stride * 2),
-      scales: arena.output(m * groupCount(k) * 4),
+      scales: arena.output(scales * 4),
       sums: arena.output(m * groupCount(k) * 4),
     };
     return {
-      call: (kernels) => kernels.quantize(at.x, m, k, at.smooth, at.q8, at.q16, at.scales, at.sums),
+      call: (kernels) => kernels.quantize(at.x, m, k, at.smooth, at.q8, at.q16, at.scales, at.sums, halved ? 1 : 0),
       check: () => {
-        const expected = reference.quantize(x, m, k, smooth);
+        const expected = reference.quantize(x, m, k, smooth, halved);
         const { q8, q16 } = widen(expected);
         return first(
           difference('q8', arena.i8(at.q8, m * stride), q8),
           difference('q16', arena.i16(at.q16, m * stride), q16),
-          difference('scales', arena.f32(at.scales, m * groupCount(k)), expected.scales),
+          difference('scales', arena.f32(at.scales, scales), expected.scales),
           difference('sums', arena.i16(at.sums, m * groupCount(k) * 2), expected.sums),
         );
       },
@@ -137,7 +142,7 @@ const gemvShapes4: LinearShape[] = [
 /** int4 layers; a GEMM's rows are also judged as GEMVs by sharing the one reference. */
 function linear4(shapes: readonly LinearShape[], oneRow: boolean): readonly Case[] {
   return sweep(shapes, (arena: GuardArena, { m, n, k, kind, codes, halves }, rng) => {
-    const x = reference.quantize(values(rng, m * k, kind), m, k);
+    const x = reference.quantize(values(rng, m * k, kind), m, k, undefined, true);
     const w = randomPanels4(rng, n, k, codes, halves);
     const { q8, q16 } = widen(x);
     const args = [
