@@ -18,7 +18,8 @@ export function yieldToHost(): Promise<void> {
 
 /**
  * Runs steps with a look up between any two. The buffers of a pass are the model's: where another call has used them meanwhile, the
- * steps begin again, which gives the same bits. Only one such run is under way at a time, so that none waits for ever.
+ * steps begin again, which gives the same bits. Only one such run is under way at a time, and one that was pushed aside looks up later
+ * each time, so that none waits for ever.
  * @param begin makes the steps; nothing but buffers has changed before the last one
  * @throws MgtError `Aborted`, `Disposed`, or what the steps throw
  */
@@ -30,12 +31,14 @@ export async function inSteps<T>(
 ): Promise<T> {
   const release = await loaded.turn();
   try {
-    for (;;) {
+    for (let blind = 0, taken = 0; ; blind = 2 * taken) {
       checkSignal(signal, field);
       const { runtime } = alive(loaded);
       const steps = begin();
       let step = steps.next();
-      for (const pass = runtime.pass; !step.done && runtime.pass === pass; step = steps.next()) {
+      taken = 1;
+      for (const pass = runtime.pass; !step.done && runtime.pass === pass; step = steps.next(), taken++) {
+        if (taken <= blind) continue;
         await yieldToHost();
         checkSignal(signal, field);
         alive(loaded);

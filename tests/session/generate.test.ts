@@ -123,6 +123,24 @@ describe('generate', () => {
     expect(session.infer({ tokens: [1] }).witness.decision).toBe('Allow');
   });
 
+  test('comes to an end beside calls that never cease', async () => {
+    const { model } = await loadRandom(config);
+    const asked = { tokens: prompt, maxTokens: 3 };
+    const alone = await drain(model.createSession().generate(asked));
+    const side = model.createSession();
+    let going = true;
+    let calls = 0;
+    const call = (): void => {
+      side.reset();
+      side.infer({ tokens: prompt });
+      if (going && ++calls < 1000) setImmediate(call);
+    };
+    call();
+    expect(await drain(model.createSession().generate(asked))).toEqual(alone);
+    going = false;
+    expect(calls).toBeLessThan(100);
+  });
+
   test('what cannot be is refused by name, and nothing has changed', async () => {
     const { model } = await loadRandom(config);
     const session = model.createSession();
