@@ -279,7 +279,12 @@ export class Session {
     const steps = callSteps(rt, call, this.#keys(rt, call), this.#run.kvFill, values);
     // Tokens that are overwritten cannot be had back: such a call is not to be left halfway.
     if (over > 0) finish(steps);
-    else yield* steps;
+    else {
+      while (!steps.next().done) {
+        yield;
+        this.#live(); // disposed meanwhile, its block may be another session's
+      }
+    }
   }
 
   /** Makes what a call computed the session's own. */

@@ -141,6 +141,19 @@ describe('generate', () => {
     expect(calls).toBeLessThan(100);
   });
 
+  test('disposed in its prompt, a session writes nothing more: another may have its block', async () => {
+    const { model } = await loadRandom(models['long decoder']!);
+    const tokens = tokensOf(models['long decoder']!, 200, 2);
+    const gone = model.createSession();
+    const refused = failure(gone.generate({ tokens, maxTokens: 3 }));
+    await new Promise((resolve) => setImmediate(resolve));
+    gone.dispose();
+    const next = model.createSession();
+    const before = next.snapshot();
+    expect((await refused).code).toBe('Disposed');
+    expect(Buffer.compare(next.snapshot(), before)).toBe(0);
+  });
+
   test('what cannot be is refused by name, and nothing has changed', async () => {
     const { model } = await loadRandom(config);
     const session = model.createSession();
