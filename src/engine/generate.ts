@@ -140,8 +140,8 @@ class Request {
   readonly ring: boolean;
   readonly logits: Float32Array;
 
-  constructor({ runtime }: Loaded, options: GenerateOptions) {
-    const { config } = runtime;
+  constructor(loaded: Loaded, options: GenerateOptions) {
+    const { config } = loaded.runtime;
     if (config.kind !== 'decoder') throw new MgtError('UnsupportedMode', 'generate', 'a decoder', 'an encoder');
     const o = checkKeys('options', options, KEYS) as GenerateOptions;
     const given = (['prompt', 'messages', 'tokens'] as const).filter((key) => o[key] !== undefined);
@@ -150,6 +150,8 @@ class Request {
     this.options = o;
     this.sampler = new Sampler(config.vocab, o);
     this.stops = new StopStrings(o.stop);
+    if (!this.stops.none && !loaded.hasText)
+      throw new MgtError('UnsupportedMode', 'stop', 'a model with a tokenizer', 'one without');
     this.maxTokens = checkInteger('maxTokens', o.maxTokens ?? Number.MAX_SAFE_INTEGER, 1, Number.MAX_SAFE_INTEGER);
     if (o.ring !== undefined && typeof o.ring !== 'boolean')
       throw new MgtError('BadInput', 'ring', 'true or false', o.ring);

@@ -23,6 +23,11 @@ export class StopStrings {
     this.#stops = stops as string[];
   }
 
+  /** There is nothing to look for. */
+  get none(): boolean {
+    return this.#stops.length === 0;
+  }
+
   /** The stop string that was found. */
   get hit(): string | undefined {
     return this.#hit;

@@ -165,6 +165,7 @@ describe('generate', () => {
       [{ tokens: [1], topP: 2 }, 'topP'],
       [{ tokens: [1], maxTokens: 0 }, 'maxTokens'],
       [{ tokens: [1], stop: [''] }, 'stop[0]'],
+      [{ tokens: [1], stop: 'a' }, 'stop'], // no text to look in
       [{ tokens: [1], colour: 1 }, 'options.colour'],
     ] as const) {
       expect([options, errorOf(() => session.generate(options as never)).field]).toEqual([options, field]);
