@@ -174,7 +174,7 @@ export function validateConfig(value: unknown, code: ErrorCode = 'BadConfig'): M
 /** Which names there are is known where the weights are planned. */
 function readNames(field: string, value: unknown, code: ErrorCode): readonly string[] {
   if (Array.isArray(value) && value.length > 0 && value.every((name) => typeof name === 'string')) {
-    if (new Set(value).size === value.length) return Object.freeze([...(value)]);
+    if (new Set(value).size === value.length) return Object.freeze([...value]);
   }
   throw new MgtError(code, field, 'names of linear layers, each once', value);
 }

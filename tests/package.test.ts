@@ -54,7 +54,10 @@ describe('dependencies', () => {
     expect(Object.keys(manifest)).not.toEqual(expect.arrayContaining(['optionalDependencies']));
     expect(Object.keys(manifest.peerDependencies!)).toEqual(['@huggingface/gguf', '@huggingface/jinja']);
     const wanted = Object.values(manifest.peerDependenciesMeta!).filter(({ optional }) => !optional);
-    expect([Object.keys(manifest.peerDependenciesMeta!), wanted]).toEqual([Object.keys(manifest.peerDependencies!), []]);
+    expect([Object.keys(manifest.peerDependenciesMeta!), wanted]).toEqual([
+      Object.keys(manifest.peerDependencies!),
+      [],
+    ]);
     for (const script of ['preinstall', 'install', 'postinstall']) expect(manifest.scripts[script]).toBeUndefined();
   });
 
