@@ -4,6 +4,7 @@ import { randomWeights } from '../../src/convert/init.js';
 import { packPayload } from '../../src/format/pack.js';
 import { writeModel } from '../../src/format/write.js';
 import { oddEncoder } from '../support/models.js';
+import { writeEncoder } from './models.js';
 
 /** A Llama-like decoder of odd shape: hidden 96, 6 heads of 16, FFN 176, vocabulary 257. */
 export const decoder: ModelConfig = {
@@ -102,4 +103,25 @@ export async function writeDecoder(path: string, file: DecoderFile = {}): Promis
   const bytes = await decoderBytes(file);
   writeFileSync(path, bytes);
   return bytes;
+}
+
+/** What the text commands are tried on, in a scratch folder: a decoder, one that begins with a BOS, one without tokenizer, an encoder. */
+export function textModels(dir: { path(name: string): string }): {
+  readonly file: string;
+  readonly opening: string;
+  readonly bare: string;
+  readonly encoder: string;
+  write(): Promise<void>;
+} {
+  const at = (name: string): string => dir.path(`${name}.mgt`);
+  const [file, opening, bare, encoder] = [at('d'), at('o'), at('n'), at('e')];
+  return {
+    ...{ file, opening, bare, encoder },
+    async write() {
+      await writeDecoder(file);
+      await writeDecoder(opening, { tokenizer: 'opening' });
+      await writeDecoder(bare, { tokenizer: 'none' });
+      await writeEncoder(encoder, true);
+    },
+  };
 }

@@ -1,29 +1,19 @@
 import { writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { MincutGatedTransformer } from '../../src/index.node.js';
-import { writeDecoder } from './generate-models.js';
+import { textModels } from './generate-models.js';
 import { failureInside, inside } from './inside.js';
-import { writeEncoder } from './models.js';
 import { mgt, results, scratch } from './support.js';
 
 const dir = scratch();
-const [file, opening, bare, encoder] = ['d', 'o', 'n', 'e'].map((name) => dir.path(`${name}.mgt`)) as [
-  string,
-  string,
-  string,
-  string,
-];
+const models = textModels(dir);
+const { file, opening, bare, encoder } = models;
 const TEXT = 'The sea is the sea, and a user is no ship.\n'.repeat(9);
 const text = (content: string | Uint8Array, name = 'text'): string => {
   writeFileSync(dir.path(name), content);
   return dir.path(name);
 };
-beforeAll(async () => {
-  await writeDecoder(file);
-  await writeDecoder(opening, { tokenizer: 'opening' });
-  await writeDecoder(bare, { tokenizer: 'none' });
-  await writeEncoder(encoder, true);
-});
+beforeAll(() => models.write());
 afterAll(() => dir.remove());
 
 interface Scored {

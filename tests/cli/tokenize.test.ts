@@ -1,24 +1,14 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { parseHeader } from '../../src/format/file.js';
-import { bytesOf, END, START, writeDecoder } from './generate-models.js';
+import { bytesOf, END, START, textModels } from './generate-models.js';
 import { failureInside, inside } from './inside.js';
-import { writeEncoder } from './models.js';
 import { expectFailure, mgt, results, scratch } from './support.js';
 
 const dir = scratch();
-const [file, opening, bare, encoder] = ['d', 'o', 'n', 'e'].map((name) => dir.path(`${name}.mgt`)) as [
-  string,
-  string,
-  string,
-  string,
-];
-beforeAll(async () => {
-  await writeDecoder(file);
-  await writeDecoder(opening, { tokenizer: 'opening' });
-  await writeDecoder(bare, { tokenizer: 'none' });
-  await writeEncoder(encoder, true);
-});
+const models = textModels(dir);
+const { file, opening, bare, encoder } = models;
+beforeAll(() => models.write());
 afterAll(() => dir.remove());
 
 interface Tokenized {
