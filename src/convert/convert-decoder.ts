@@ -80,7 +80,10 @@ async function write({ model, name, license, tokenizer, inputs }: DecoderSource,
   if (noisy && !allowNoise) throw new MgtError('NoisyModel', 'accuracy.kl', `at most ${MOST_KL} nats`, accuracy.kl);
   const measuredOn = inputs.kind;
   const figures = { worstTensor, accuracy, measuredOn, ...(noisy ? { allowNoise: true } : {}) };
-  await target.write(0, headerOf(digest, figures));
+  const header = headerOf(digest, figures);
+  // The payload stands behind the first one.
+  if (header.length !== at) throw new MgtError('BadConfig', 'header', `${at} bytes`, header.length);
+  await target.write(0, header);
   const tensors = plan.tensors.length;
   return {
     ...{ name, license, quant, tensors, bytes: at + plan.bytes, worstTensor, accuracy, measuredOn },
