@@ -11,3 +11,4 @@ export { rope, ropeTable } from './rope';
 export { kvAppend, kvCopy, kvErase, kvFlush } from './kv';
 export { attention } from './attention';
 export { l2Normalize, poolMean } from './pool';
+export { cosine, logitStats } from './score';

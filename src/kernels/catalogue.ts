@@ -174,6 +174,13 @@ export type KernelExports = {
   poolMean(x: number, n: number, dim: number, out: number): void;
   /** x f32[n] divided by its L2 norm, in place. Writes x. */
   l2Normalize(x: number, n: number): void;
+  /**
+   * Of n ≥ 1 logits x f32[n], m the largest: out f32[3] = Σ e, Σ e·d and exp(second largest − m), where d = x − m, e = exp(d).
+   * Writes out.
+   */
+  logitStats(x: number, n: number, out: number): void;
+  /** Cosine of x and y f32[n], an f32; NaN where one of them is zero. Writes nothing. */
+  cosine(x: number, y: number, n: number): number;
 };
 
 export type KernelName = Exclude<keyof KernelExports, 'heapBase'>;

@@ -33,6 +33,8 @@ const ARITY: Readonly<Record<keyof KernelExports, number>> = {
   attention: 15,
   poolMean: 4,
   l2Normalize: 2,
+  logitStats: 3,
+  cosine: 3,
 };
 
 /** Kernels that the relaxed build has of its own. */

@@ -13,4 +13,5 @@ export { linear as gemmI8, linear as gemvI8, linear as gemmI7, linear as gemvI7,
 export { add, addRows, l2Normalize, layerNorm, mul, poolMean, rmsNorm } from './rows.js';
 export { gelu, geluTanh, relu, silu } from './activation.js';
 export { rope, ropeTable } from './rope.js';
+export { cosine, logitStats } from './score.js';
 export { attention, kvAppend, kvCopy, kvErase, kvFlush, softmax } from './attention.js';

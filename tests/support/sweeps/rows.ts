@@ -143,6 +143,30 @@ const l2Normalize = sweep(vectorShapes, (arena, { n, kind }, rng) => {
   };
 });
 
+const logitShapes = [...vectorShapes.filter(({ kind }) => kind !== 'overflow'), { n: 1024, kind: 'peaked' as const }];
+
+const logitStats = sweep(logitShapes, (arena, { n, kind }, rng) => {
+  // Logits as a head gives them; of equal largest ones the second is as large.
+  const peaked = (): Float32Array => Float32Array.from({ length: n }, () => rng.int(-90, 9));
+  const x = kind === 'peaked' ? peaked() : values(rng, n, kind);
+  const at = { x: arena.input(x), out: arena.output(12) };
+  return {
+    call: (kernels) => kernels.logitStats(at.x, n, at.out),
+    check: () => difference('out', arena.f32(at.out, 3), reference.logitStats(x)),
+  };
+});
+
+const cosine = sweep(vectorShapes, (arena, { n, kind }, rng) => {
+  const x = values(rng, n, kind);
+  const y = values(rng, n, kind);
+  const at = { x: arena.input(x), y: arena.input(y) };
+  const got = new Float32Array(1);
+  return {
+    call: (kernels) => (got[0] = kernels.cosine(at.x, at.y, n)),
+    check: () => difference('cosine', got, Float32Array.of(reference.cosine(x, y))),
+  };
+});
+
 const checksum = sweep(
   cross({ bytes: [0, 1, 2, 3, 4, 63, 64, 65, 127, 128, 129, 1000, 4096, 70001] }),
   (arena, { bytes }, rng) => {
@@ -172,5 +196,7 @@ export const rowSweeps = {
   addRows,
   poolMean,
   l2Normalize,
+  logitStats,
+  cosine,
   checksum,
 };
