@@ -46,6 +46,8 @@ export interface ModelConfig {
   readonly rope?: RopeScaling;
   /** Shapes of the gate's tiers; `undefined` derives them from layers and context (imported models). */
   readonly tiers?: TierShapes;
+  /** Layers after which a decoder was trained to stop, ascending, 1..layers−1, at most 63: where exits ask; `undefined`: not said. */
+  readonly exitLayers?: readonly number[];
 }
 
 /**
@@ -96,6 +98,8 @@ export type Quant = (typeof QUANTS)[number];
 
 /** Largest value of any one dimension: keeps every product of two exact in f64 and panels in 32-bit addresses. */
 const MAX_DIM = 2 ** 24;
+/** Deepest of `exitLayers`: a file's header has 64 bits for them. */
+export const MAX_EXIT_LAYER = 63;
 
 const NUMBERS = ['vocab', 'hidden', 'layers', 'heads', 'kvHeads', 'headDim', 'ffn', 'context'] as const;
 const FLAGS = ['gatedFfn', 'causal', 'tiedHead', 'normalize', 'smoothed'] as const;
@@ -114,6 +118,7 @@ const KEYS = [
   'int8Tensors',
   'rope',
   'tiers',
+  'exitLayers',
 ];
 
 /**
@@ -140,6 +145,7 @@ export function validateConfig(value: unknown, code: ErrorCode = 'BadConfig'): M
   if (raw.int8Tensors !== undefined) c.int8Tensors = readNames('config.int8Tensors', raw.int8Tensors, code);
   if (raw.rope !== undefined) c.rope = readRope(raw.rope, code);
   if (raw.tiers !== undefined) c.tiers = readTiers('config.tiers', raw.tiers, {}, code);
+  if (raw.exitLayers !== undefined) c.exitLayers = readExitLayers(raw.exitLayers, c.layers as number, code);
   const config = c as unknown as ModelConfig;
 
   const { hidden, heads, kvHeads, headDim } = config;
@@ -167,6 +173,8 @@ export function validateConfig(value: unknown, code: ErrorCode = 'BadConfig'): M
   }
   if (config.kind === 'encoder' && config.tiedHead)
     throw new MgtError(code, 'config.tiedHead', 'false for an encoder', true);
+  if (config.exitLayers && config.kind === 'encoder')
+    throw new MgtError(code, 'config.exitLayers', 'nothing of an encoder', 'exit layers');
   if (config.tiers) checkTierOrder('config.tiers', config.tiers, config.layers, config.context, code);
   return Object.freeze(config);
 }
@@ -177,6 +185,17 @@ function readNames(field: string, value: unknown, code: ErrorCode): readonly str
     if (new Set(value).size === value.length) return Object.freeze([...value]);
   }
   throw new MgtError(code, field, 'names of linear layers, each once', value);
+}
+
+/** Ascending; a file has a bit for each of 1..63. */
+function readExitLayers(value: unknown, layers: number, code: ErrorCode): readonly number[] {
+  if (!Array.isArray(value) || value.length === 0)
+    throw new MgtError(code, 'config.exitLayers', 'a list of layers', value);
+  const most = Math.min(layers - 1, MAX_EXIT_LAYER);
+  value.reduce((last: number, layer: unknown, i) => {
+    return checkInteger(`config.exitLayers[${i}]`, layer, last + 1, most, code);
+  }, 0);
+  return Object.freeze([...(value as number[])]);
 }
 
 function readRope(value: unknown, code: ErrorCode): RopeScaling {

@@ -5,6 +5,7 @@ export type { InferInput } from './engine/call.js';
 export type { EmbedOptions } from './engine/embed.js';
 export type { ModelSource, WasmOption } from './engine/load.js';
 export type { Commit } from './engine/commit.js';
+export type { ExitOptions, ExitScore } from './engine/exit.js';
 export type { GeneratedToken, GenerateOptions, Generation, StepPackets } from './engine/generate.js';
 export type { LoadOptions, ModelInfo } from './engine/model.js';
 export type { KvFill, LayerOrder, SessionOptions } from './engine/options.js';

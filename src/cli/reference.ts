@@ -21,7 +21,7 @@ import { choosePolicy } from '../gate/policy.js';
 import { gateShape } from '../gate/shape.js';
 import { upstreamStats } from '../gate/upstream.js';
 import { witnessOf } from '../gate/witness.js';
-import { referenceForward, type ReferenceCall } from '../reference/forward.js';
+import { referenceForward, type ReferenceCall, type ReferenceResult } from '../reference/forward.js';
 import { rowKeys } from '../reference/attention.js';
 import { emptySession, extended, flushed, pastOf } from '../reference/session.js';
 import type { CallAnswer, CallJob } from './calls.js';
@@ -95,14 +95,15 @@ export function inferReference(
   const seen = call.partitions && positionsOf(call.partitions);
   const cached =
     call.verdict.skip === 1 && call.signature !== undefined && call.signature === state?.cached?.signature && !call.all;
-  const { values, kept, kernelCalls } = cached
-    ? { values: state!.cached!.output, kept: [], kernelCalls: {} as Record<string, number> }
+  const { values, kept, kernelCalls, ran, asked } = cached
+    ? { ...NOTHING_RAN, values: state!.cached!.output }
     : referenceForward(file, payload, {
         ...call,
         seen,
         context: shape.seqLen,
         past: state && decoder && call.verdict.skip === 0 ? pastOf(config, state) : undefined,
         fill: state && decoder && call.write ? run.kvFill : undefined,
+        leaves: run.kvFill,
       });
   if (state && call.write) {
     if (decoder) state = extended(config, state, shape.seqLen, call.given.length, call, kept);
@@ -112,16 +113,17 @@ export function inferReference(
 
   // One attention call a layer, counted where it ran.
   const layersExecuted = kernelCalls.attention ?? 0;
-  const filled = kept.length > 0 && run.kvFill === 'propagate' ? config.layers - call.layers : 0;
+  const fills = run.kvFill === 'hole' ? 0 : kept.length > 0 ? config.layers : layersExecuted;
   const stats = {
     layersExecuted,
     macs: cached
       ? NO_MACS
-      : macsOf(config, { ...call, seen }, call.flush ? 0 : (before?.positions.length ?? 0), filled),
+      : macsOf(config, { ...call, seen, ran, asked }, call.flush ? 0 : (before?.positions.length ?? 0), fills),
     kernelCalls,
     build: 'reference' as const,
     relaxedDot: 0,
     cached: cached ? (1 as const) : (0 as const),
+    layers: decoder ? (call.all ? ran : ran.slice(-1)) : [],
     upstream: upstreamStats(config, call.verdict, layersExecuted),
   };
   const witness = witnessOf(call.gate, call.verdict, layersExecuted, rules.gate.policyId);
@@ -138,37 +140,46 @@ const pastSeen = (state: SessionState): Past => ({
 });
 
 const NO_MACS: Macs = { linear: 0, attention: 0, head: 0, gate: 0 };
+const NOTHING_RAN = {
+  ...{ kept: [], kernelCalls: {} as Record<string, number>, ran: [0], asked: { refused: 0, cosines: 0 } },
+};
 
 /**
  * Multiply-accumulates of a call in closed form, unpadded; the wasm engine counts its own as it runs.
  * @param stored tokens before the call's own
- * @param filled skipped layers whose K and V are projected
+ * @param fills layers in which each token has K and V, whether it ran them or not; fewer than it ran count as those
  */
 export function macsOf(
   config: ModelConfig,
   {
-    layers,
     window,
     tokens,
     extras,
     all,
     seen,
-  }: Pick<Call, 'layers' | 'window' | 'tokens' | 'extras' | 'all'> & Pick<ReferenceCall, 'seen'>,
+    ran = Array.from(tokens, () => config.layers),
+    asked = NOTHING_RAN.asked,
+  }: Pick<Call, 'window' | 'tokens' | 'extras' | 'all'> &
+    Pick<ReferenceCall, 'seen'> &
+    Partial<Pick<ReferenceResult, 'ran' | 'asked'>>,
   stored = 0,
-  filled = 0,
+  fills = 0,
 ): Macs {
   const { hidden, heads, kvHeads, headDim, ffn, gatedFfn, causal, vocab } = config;
   const rows = tokens.length;
   const keyMaps = hidden * headDim * 2 * kvHeads;
   const perLayer = keyMaps + hidden * headDim * 2 * heads + hidden * ffn * (gatedFfn ? 3 : 2);
-  const pairs = seen
-    ? seen.reduce((sum, keys, row) => sum + maskedPairs(row, keys, window, extras), 0)
-    : attendedPairs(rows, stored, stored + rows, causal, window, extras);
+  const pairsOf = (row: number): number =>
+    seen
+      ? maskedPairs(row, seen[row]!, window, extras)
+      : attendedPairs(1, stored + row, stored + rows, causal, window, extras);
+  const sumOver = (of: (layers: number, row: number) => number): number =>
+    ran.reduce((sum, layers, row) => sum + of(layers, row), 0);
   return {
-    linear: rows * (layers * perLayer + filled * keyMaps),
-    attention: layers * 2 * pairs * heads * headDim,
+    linear: sumOver((layers) => layers * perLayer + Math.max(0, fills - layers) * keyMaps),
+    attention: sumOver((layers, row) => layers * 2 * pairsOf(row) * heads * headDim),
     head: config.kind === 'decoder' ? (all ? rows : 1) * vocab * hidden : 0,
-    gate: 0,
+    gate: asked.refused * vocab * hidden + asked.cosines * 3 * hidden,
   };
 }
 

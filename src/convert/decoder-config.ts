@@ -1,4 +1,4 @@
-import type { Activation } from '../config.js';
+import { MAX_EXIT_LAYER, type Activation } from '../config.js';
 import { MgtError } from '../errors.js';
 import type { DecoderFacts } from './decoder.js';
 import { asObject, type JsonObject } from './json.js';
@@ -80,7 +80,11 @@ export function readDecoderConfig(raw: JsonObject, generation: JsonObject = {}):
   const config = type === 'gpt2' ? readGpt2(raw) : readLlama(raw, type);
   return {
     ...config,
-    facts: { ...config.facts, ...specialIds(raw, generation, config.facts.vocab) },
+    facts: {
+      ...config.facts,
+      ...exitLayers(raw, config.facts.layers),
+      ...specialIds(raw, generation, config.facts.vocab),
+    },
     name: typeof raw._name_or_path === 'string' ? raw._name_or_path : undefined,
   };
 }
@@ -199,6 +203,19 @@ function readGpt2(raw: JsonObject): Read {
     bias: { qkv: true, output: true, ffn: true },
     ropeFactors: undefined,
   };
+}
+
+/** `exit_layers`, of models trained to stop early (training/): after how many layers, ascending; the last one is no exit. */
+function exitLayers(raw: JsonObject, layers: number): Pick<DecoderFacts, 'exitLayers'> {
+  const list = raw.exit_layers ?? undefined;
+  if (list === undefined) return {};
+  const most = Math.min(layers - 1, MAX_EXIT_LAYER);
+  const isLayer = (layer: unknown, i: number): boolean =>
+    Number.isInteger(layer) &&
+    (layer as number) > (i > 0 ? Number((list as unknown[])[i - 1]) : 0) &&
+    (layer as number) <= most;
+  if (Array.isArray(list) && list.length > 0 && list.every(isLayer)) return { exitLayers: list as number[] };
+  throw bad('exit_layers', `ascending integers in 1..${most}`, list);
 }
 
 /** Ids outside of the vocabulary count as not named: transformers writes its defaults into small models' files. */

@@ -6,6 +6,7 @@ import { partitionMask, type PartitionMask } from '../gate/partitions.js';
 import type { GateShape } from '../gate/shape.js';
 import { parseGatePacket, type GatePacket } from '../packets/gate.js';
 import { parseSpikePacket, SPIKE_FLAGS, type SpikePacket, type SpikePacketInput } from '../packets/spike.js';
+import { checkExit, checkLayers, type ExitOptions, type ExitRule } from './exit.js';
 import type { RunOptions } from './options.js';
 
 /** What one `infer` is asked: untrusted, straight from the caller. */
@@ -23,6 +24,10 @@ export interface InferInput {
   readonly signature?: bigint | number | undefined;
   /** Logits of every token instead of the last one's (decoders). */
   readonly all?: boolean | undefined;
+  /** When tokens whose logits are asked for may leave before the last layer (decoders); the others run through all. */
+  readonly exit?: ExitOptions | undefined;
+  /** Of the layers that the gate lets run at most the first so many, 1..layers (decoders). */
+  readonly layers?: number | undefined;
   /** Receives the result; at least as long as it. Without it a new array is made. */
   readonly out?: Float32Array | undefined;
 }
@@ -65,9 +70,12 @@ export interface Call {
   readonly given: Uint32Array;
   readonly tokens: Uint32Array;
   readonly positions: Uint32Array;
-  /** Layers that run: `layers` of them from `firstLayer` on. */
+  /** Layers that run: `layers` of them from `firstLayer` on, of a row that exits fewer. */
   readonly firstLayer: number;
   readonly layers: number;
+  /** `layers` as the caller gave it. */
+  readonly maxLayers: number | undefined;
+  readonly exit: ExitRule | undefined;
   /** Attention window in tokens, at least 1. */
   readonly window: number;
   /** Key indices seen beside the window, ascending: sinks, and the spike packet's sparse set. Stored keys come first, then the call's own. */
@@ -86,12 +94,14 @@ export interface Call {
  */
 export function prepareCall(rules: CallRules, run: RunOptions, past: Past, input: InferInput): Call {
   const { config, shape } = rules;
-  const known = checkKeys('input', input, ['tokens', 'gate', 'spikes', 'signature', 'all', 'out']);
+  const known = checkKeys('input', input, ['tokens', 'gate', 'spikes', 'signature', 'all', 'exit', 'layers', 'out']);
   const given = checkTokens(known.tokens, config.vocab, shape.seqLen);
   const gate = parseGatePacket(known.gate);
   const spikes = known.spikes === undefined ? undefined : parseSpikePacket(known.spikes);
   const signature = checkSignature(known.signature);
   const all = checkAll(known.all, config);
+  const exit = checkExit(known.exit, config);
+  const maxLayers = checkLayers(known.layers, config);
   const verdict = judge(gate, spikes, rules.gate, shape);
 
   const flush = verdict.decision === 'FlushKv' && verdict.skip === 0;
@@ -99,7 +109,7 @@ export function prepareCall(rules: CallRules, run: RunOptions, past: Past, input
   checkPositions(config, shape.seqLen, before.position, given.length);
   const decoder = config.kind === 'decoder';
   const kept = keptIndices(config, given.length, verdict, Math.max(0, run.sinks - before.stored), all);
-  const layers = Math.min(verdict.layersToRun, config.layers);
+  const decided = Math.min(verdict.layersToRun, config.layers);
   // A skipped call runs no layer; its window is never read.
   const tierWindow = Math.max(1, verdict.effectiveWindow);
   const window = decoder ? Math.min(tierWindow, shape.seqLen - run.sinks) : tierWindow;
@@ -113,8 +123,10 @@ export function prepareCall(rules: CallRules, run: RunOptions, past: Past, input
     given,
     tokens: Uint32Array.from(kept, (i) => given[i]!),
     positions: Uint32Array.from(kept, (i) => before.position + i),
-    firstLayer: run.layerOrder === 'last' ? config.layers - layers : 0,
-    layers,
+    firstLayer: run.layerOrder === 'last' ? config.layers - decided : 0,
+    layers: Math.min(decided, maxLayers ?? decided),
+    maxLayers,
+    exit,
     window,
     extras: verdict.skip === 1 ? [] : extraKeys(sinks, sparseKeys(spikes, before, kept)),
     partitions: partitionsOf(rules, verdict, gate, before.stored, kept.length),

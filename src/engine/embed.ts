@@ -66,7 +66,17 @@ function embedPass(
 ): void {
   const { config, plan, arena } = runtime;
   const keys = ownKeys(window);
-  finish(forward(runtime, { rows, segments, firstLayer: 0, layers: config.layers, keys, fill: 'propagate' }));
+  finish(
+    forward(runtime, {
+      first: 0,
+      count: rows,
+      segments,
+      firstLayer: 0,
+      layers: config.layers,
+      keys,
+      fill: 'propagate',
+    }),
+  );
   for (const segment of segments) {
     runtime.pool(segment, pooling, config.normalize);
     const vector = new Float32Array(config.hidden);

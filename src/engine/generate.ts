@@ -10,10 +10,12 @@ import { parseGatePacket, type GatePacket } from '../packets/gate.js';
 import { parseSpikePacket, type SpikePacketInput } from '../packets/spike.js';
 import type { Witness } from '../packets/witness.js';
 import { checkTokens, type InferInput } from './call.js';
+import { checkExit, type ExitOptions, type ExitRule } from './exit.js';
 import type { GenerationHost } from './generation-host.js';
 import type { Loaded } from './loaded.js';
 import { inSteps, yieldToHost } from './patience.js';
 import type { InferResult } from './run.js';
+import type { Macs } from './stats.js';
 
 /** Packets of one step. */
 export interface StepPackets {
@@ -37,6 +39,8 @@ export interface GenerateOptions extends SampleOptions {
   readonly spikes?: StepPackets['spikes'];
   /** Go on past the context: the ring forgets the oldest tokens but the sinks (default false). */
   readonly ring?: boolean | undefined;
+  /** When tokens may leave before the last layer: asked for each that a choice hangs on, the prompt's last one and those after it. */
+  readonly exit?: ExitOptions | undefined;
 }
 
 export interface GeneratedToken {
@@ -45,11 +49,23 @@ export interface GeneratedToken {
   readonly text: string;
   /** Of the step whose logits it was chosen from. */
   readonly witness: Witness;
-  /** Layers that step ran. */
+  /** Layers that the token it was chosen from ran. */
   readonly layers: number;
 }
 
-const KEYS = ['prompt', 'messages', 'tokens', 'maxTokens', 'stop', 'signal', 'gate', 'spikes', 'ring', ...SAMPLE_KEYS];
+const KEYS = [
+  'prompt',
+  'messages',
+  'tokens',
+  'maxTokens',
+  'stop',
+  'signal',
+  'gate',
+  'spikes',
+  'ring',
+  'exit',
+  ...SAMPLE_KEYS,
+];
 
 /**
  * Tokens as they are chosen: `for await (const { token, text } of session.generate(…))`. What is known at the end stands in the
@@ -63,8 +79,8 @@ export class Generation implements AsyncIterable<GeneratedToken> {
   readonly tokens: number[] = [];
   /** `stop`: end token or stop string; `length`: maxTokens; `context`: no room. */
   finishReason: FinishReason | undefined;
-  /** Tokens that were computed before the first choice (what the session held is none), and after. */
-  readonly stats = { prefillTokens: 0, decodeTokens: 0 };
+  /** Tokens that were computed before the first choice (what the session held is none), and after; what all of it cost. */
+  readonly stats = { prefillTokens: 0, decodeTokens: 0, macs: { linear: 0, attention: 0, head: 0, gate: 0 } };
   readonly #iterator: AsyncGenerator<GeneratedToken, void>;
 
   /** Not for callers: use `session.generate`. @throws MgtError `BadInput` naming the option; the session is unchanged */
@@ -89,9 +105,14 @@ export class Generation implements AsyncIterable<GeneratedToken> {
       // The last token is always computed: its logits choose the first one.
       host.rewind(Math.min(commonPrefix(host.held(), ids), ids.length - 1));
       const rest = ids.slice(host.position());
-      const step = (input: InferInput): Promise<InferResult> =>
-        inSteps(loaded, signal, 'generate', () => host.steps(input));
-      let result = await step({ tokens: rest, ...first, out: request.logits });
+      const step = async (input: InferInput): Promise<InferResult> => {
+        const done = await inSteps(loaded, signal, 'generate', () => host.steps(input));
+        const { macs } = this.stats;
+        for (const kind of Object.keys(macs) as (keyof Macs)[]) macs[kind] += done.stats.macs[kind];
+        return done;
+      };
+      const { exit, logits } = request;
+      let result = await step({ tokens: rest, ...first, exit, out: logits });
       this.stats.prefillTokens = rest.length;
 
       // An answer in a conversation begins a text, what follows a prompt goes on with one.
@@ -101,14 +122,14 @@ export class Generation implements AsyncIterable<GeneratedToken> {
       let waiting: GeneratedToken | undefined;
       const history = ids;
       for (;;) {
-        const token = request.sampler.pick(request.logits, history, () => host.random());
+        const token = request.sampler.pick(logits, history, () => host.random());
         if (loaded.endTokens.includes(token)) this.finishReason = 'stop';
         else {
           this.tokens.push(token);
           history.push(token);
           if (waiting) yield waiting;
           const { witness, stats } = result;
-          waiting = { token, text: writer.push(token), witness, layers: stats.layersExecuted };
+          waiting = { token, text: writer.push(token), witness, layers: stats.layers[0]! };
           if (writer.stopped) this.finishReason = 'stop';
           else if (this.tokens.length >= request.maxTokens) this.finishReason = 'length';
           else if (!request.ring && history.length > context) this.finishReason = 'context';
@@ -121,7 +142,7 @@ export class Generation implements AsyncIterable<GeneratedToken> {
         }
         await yieldToHost();
         checkSignal(signal, 'generate');
-        result = await step({ tokens: [token], ...request.packets(this.tokens.length), out: request.logits });
+        result = await step({ tokens: [token], ...request.packets(this.tokens.length), exit, out: logits });
         this.stats.decodeTokens++;
       }
       if (waiting) yield { ...waiting, text: waiting.text + writer.flush() };
@@ -138,6 +159,7 @@ class Request {
   readonly stops: StopStrings;
   readonly maxTokens: number;
   readonly ring: boolean;
+  readonly exit: ExitRule | undefined;
   readonly logits: Float32Array;
 
   constructor(loaded: Loaded, options: GenerateOptions) {
@@ -158,6 +180,7 @@ class Request {
     this.ring = o.ring ?? false;
     if (this.ring && config.positions === 'learned')
       throw new MgtError('UnsupportedMode', 'ring', 'positions that go on', 'learned ones');
+    this.exit = checkExit(o.exit, config);
     this.logits = new Float32Array(config.vocab);
   }
 

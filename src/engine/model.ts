@@ -169,8 +169,8 @@ export class MincutGatedTransformer {
     const call = prepareCall(rules, run, NO_PAST, input);
     if (log) checkRecordable(call);
     const values = outputFor(input.out, callSize(rules.config, call));
-    finish(callSteps(runtime, call, ownKeys(call.window, call.extras), run.kvFill, values));
-    const result = resultOf(runtime, rules, call, values, 0);
+    const layers = finish(callSteps(runtime, call, ownKeys(call.window, call.extras), run.kvFill, values));
+    const result = resultOf(runtime, rules, call, values, layers);
     log?.record({
       ...recordOf(loaded.modelHash, loaded.settings(run, 0), call, result, outputSize(rules.config)),
       session: null,

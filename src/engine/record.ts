@@ -6,6 +6,7 @@ import type { GatePacket } from '../packets/gate.js';
 import type { SpikePacket } from '../packets/spike.js';
 import type { Witness } from '../packets/witness.js';
 import type { Call } from './call.js';
+import type { ExitRule } from './exit.js';
 import type { KvFill, LayerOrder } from './options.js';
 import type { InferResult } from './run.js';
 
@@ -23,6 +24,9 @@ export interface Settings {
   readonly kvFill: KvFill;
   readonly sinks: number;
   readonly seed: number;
+  /** Of the call itself, where it was given. */
+  readonly exit?: ExitRule;
+  readonly layers?: number;
 }
 
 /** One call as a session hands it to a log: everything is a copy. */
@@ -61,9 +65,10 @@ export function recordOf(
   size: number,
 ): Omit<RecordedCall, 'session' | 'from'> {
   const values = (embedding ?? logits)!;
+  const { exit, maxLayers: layers } = call;
   return {
     modelHash,
-    settings,
+    settings: { ...settings, ...(exit && { exit }), ...(layers !== undefined && { layers }) },
     tokens: Array.from(call.given),
     gate: call.gate,
     spikes: call.spikes ?? null,

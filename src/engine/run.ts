@@ -6,11 +6,12 @@ import { encodeGatePacket } from '../packets/gate.js';
 import { encodeSpikePacket, NEUTRAL_SPIKES } from '../packets/spike.js';
 import { encodeWitness, type Witness } from '../packets/witness.js';
 import type { Call, CallRules } from './call.js';
-import { forward, logits, type Pass } from './forward.js';
+import { forward, type Pass } from './forward.js';
 import type { KvFill } from './options.js';
 import { copyFinite } from './output.js';
 import { pieces } from './pieces.js';
-import type { Keys, Runtime } from './runtime.js';
+import { Readout } from './readout.js';
+import type { Keys, Runtime, Segment } from './runtime.js';
 import type { Stats } from './stats.js';
 
 /** The answer to one `infer`. Exactly one of `embedding` (encoders) and `logits` (decoders) is there. */
@@ -49,52 +50,51 @@ export const ownKeys = (window: number, extras: readonly number[] = []): Keys =>
   extras,
 });
 
-/** The pass of a prepared call, its rows put in place. */
-export function passOf(rt: Runtime, call: Call, keys: Keys, fill: KvFill): Pass {
-  const rows = call.tokens.length;
-  rt.begin();
-  rt.place(call.tokens, call.positions);
-  const { firstLayer, layers, partitions, extras } = call;
-  const segments = partitions ? { [Symbol.iterator]: () => pieces(partitions, extras) } : [{ first: 0, count: rows }];
-  return { rows, segments, firstLayer, layers, keys, fill };
-}
-
-/**
- * The output of a pass that has run, into `values`.
- * @throws MgtError `BadWeights` where it is not finite; `values` is untouched then but for rows of `all` before the first such one
- */
-export function readOutput(rt: Runtime, { tokens, all }: Call, values: Float32Array): void {
-  const { config, plan, arena } = rt;
-  const { f32 } = arena;
-  const rows = tokens.length;
-  if (config.pooling !== 'none') {
-    rt.pool({ first: 0, count: rows }, config.pooling, config.normalize);
-    return copyFinite(f32, plan.at.out / 4, values, config.hidden);
-  }
-  for (let first = all ? 0 : rows - 1; first < rows; first += plan.headRows) {
-    const count = Math.min(plan.headRows, rows - first);
-    logits(rt, first, count);
-    const at = all ? first * config.vocab : 0;
-    copyFinite(f32, plan.at.out / 4, values.subarray(at), count * config.vocab);
-  }
-}
+/** Runs of rows that attend together in a call. */
+export const segmentsOf = ({ tokens, partitions, extras }: Call): Iterable<Segment> =>
+  partitions ? { [Symbol.iterator]: () => pieces(partitions, extras) } : [{ first: 0, count: tokens.length }];
 
 /**
  * Runs a prepared call; its output is in `values` afterwards. Yields where a caller may look up.
- * @throws MgtError `BadWeights` where the output is not finite
+ * @returns layers run by each row that is read
+ * @throws MgtError `BadWeights` where the output is not finite; `values` is untouched then but for rows of `all`
  */
-export function* callSteps(rt: Runtime, call: Call, keys: Keys, fill: KvFill, values: Float32Array): Generator<void> {
-  yield* forward(rt, passOf(rt, call, keys, fill));
-  readOutput(rt, call, values);
+export function* callSteps(
+  rt: Runtime,
+  call: Call,
+  keys: Keys,
+  fill: KvFill,
+  values: Float32Array,
+): Generator<void, readonly number[]> {
+  const { config, plan, arena } = rt;
+  const { tokens, all, firstLayer, layers, exit } = call;
+  const rows = { first: 0, count: tokens.length };
+  const readout =
+    config.kind === 'decoder' ? new Readout(rt, { rows: rows.count, all, layers, exit }, values) : undefined;
+  rt.begin();
+  rt.place(tokens, call.positions);
+  const pass: Pass = { ...rows, segments: segmentsOf(call), firstLayer, layers, keys, fill, readout };
+  yield* forward(rt, pass);
+  if (readout) {
+    readout.rest();
+    return readout.layers;
+  }
+  rt.pool(rows, config.pooling as 'mean' | 'cls', config.normalize);
+  copyFinite(arena.f32, plan.at.out / 4, values, config.hidden);
+  return [];
 }
 
-/** The records of a call in the arena, and what the caller is told. `cached`: nothing ran since `begin`. */
+/**
+ * The records of a call in the arena, and what the caller is told. `cached`: nothing ran since `begin`.
+ * @param layers run by each row that is read
+ */
 export function resultOf(
   rt: Runtime,
   { config, gate: rules }: CallRules,
   call: Call,
   values: Float32Array,
-  cached: 0 | 1,
+  layers: readonly number[],
+  cached: 0 | 1 = 0,
 ): InferResult {
   const { arena, plan } = rt;
   const counts = rt.counts();
@@ -103,7 +103,7 @@ export function resultOf(
   encodeSpikePacket(call.spikes ?? NEUTRAL_SPIKES, arena.view, plan.at.spikePacket);
   encodeWitness(witness, arena.view, plan.at.witness);
   const upstream = upstreamStats({ hidden: config.hidden, ffn: config.ffn }, call.verdict, counts.layersExecuted);
-  const stats = { ...counts, cached, upstream };
+  const stats = { ...counts, cached, layers, upstream };
   return config.kind === 'encoder'
     ? { kind: 'embedding', embedding: values, witness, stats }
     : { kind: 'logits', logits: values, witness, stats };

@@ -3,6 +3,7 @@ import type { ModelConfig, Quant } from '../config.js';
 import type { KernelExports, KernelName } from '../kernels/catalogue.js';
 import type { Plan } from '../plan/plan.js';
 import { joinRuns, partOf, type Run } from './ring.js';
+import type { LogitStats } from './exit.js';
 import { attendedPairs, type Counts } from './stats.js';
 import { locateWeights, type Linear, type NormWeights, type Weights } from './weights.js';
 
@@ -16,6 +17,10 @@ export interface Rows {
   readonly first: number;
   readonly count: number;
 }
+
+/** Rows in all. */
+export const countOf = (runs: readonly Rows[]): number =>
+  runs.length === 1 ? runs[0]!.count : runs.reduce((sum, { count }) => sum + count, 0);
 
 /** Rows that attend together: after the stored keys, the rows of the pass that `sees` names, and each other. */
 export interface Segment extends Rows {
@@ -61,6 +66,7 @@ export class Runtime {
   #linear = 0;
   #attention = 0;
   #head = 0;
+  #gate = 0;
   #layers = 0;
 
   constructor(config: ModelConfig, plan: Plan, arena: Arena, kernels: KernelExports, build: 'plain' | 'relaxed') {
@@ -83,7 +89,7 @@ export class Runtime {
   begin(): void {
     this.#pass++;
     this.#calls.clear();
-    this.#linear = this.#attention = this.#head = this.#layers = 0;
+    this.#linear = this.#attention = this.#head = this.#gate = this.#layers = 0;
   }
 
   /** What ran since `begin`. */
@@ -92,7 +98,7 @@ export class Runtime {
       this.build === 'relaxed' ? RELAXED.reduce((sum, name) => sum + (this.#calls.get(name) ?? 0), 0) : 0;
     return {
       layersExecuted: this.#layers,
-      macs: { linear: this.#linear, attention: this.#attention, head: this.#head, gate: 0 },
+      macs: { linear: this.#linear, attention: this.#attention, head: this.#head, gate: this.#gate },
       kernelCalls: Object.fromEntries(this.#calls),
       build: this.build,
       relaxedDot,
@@ -100,14 +106,14 @@ export class Runtime {
   }
 
   /**
-   * Puts a call's rows in place: ids, and the table row of each position. Past the context the RoPE table is a ring
+   * Puts a call's rows from `first` on in place: ids, and the table row of each position. Past the context the RoPE table is a ring
    * too: the rows of a call lie less than a context apart, so none takes another's place. What of it has to be made again depends on
    * the calls before, of any session: it is no count of this one, which the same input must give again.
    */
-  place(tokens: ArrayLike<number>, positions: ArrayLike<number>): void {
+  place(tokens: ArrayLike<number>, positions: ArrayLike<number>, first = 0): void {
     const { at, context } = this.plan;
     const { u32 } = this.arena;
-    u32.set(tokens, at.tokens / 4);
+    u32.set(tokens, at.tokens / 4 + first);
     for (let i = 0; i < positions.length; i++) {
       const position = positions[i]!;
       const row = position % context;
@@ -115,7 +121,7 @@ export class Runtime {
         this.#turn(row, 1, position);
         this.#angles[row] = position;
       }
-      u32[at.positions / 4 + i] = row;
+      u32[at.positions / 4 + first + i] = row;
     }
   }
 
@@ -123,15 +129,56 @@ export class Runtime {
     this.#layers++;
   }
 
+  /** Address of a row of x, the residual stream. */
+  stream(row: number): number {
+    return this.plan.at.x + row * this.config.hidden * 4;
+  }
+
   /** x = token rows + learned positions. */
-  embed(rows: number): void {
+  embed(first: number, rows: number): void {
     const { at } = this.plan;
+    const x = this.stream(first);
     this.#count('embed');
-    this.#k.embed(at.tokens, rows, this.weights.token.panels, this.config.hidden, at.x);
+    this.#k.embed(at.tokens + 4 * first, rows, this.weights.token.panels, this.config.hidden, x);
     if (this.config.positions === 'learned') {
       this.#count('addRows');
-      this.#k.addRows(at.x, rows, this.config.hidden, this.weights.position, at.positions);
+      this.#k.addRows(x, rows, this.config.hidden, this.weights.position, at.positions + 4 * first);
     }
+  }
+
+  /** Rows of hidden values to another place. */
+  copy(from: number, rows: number, to: number): void {
+    this.arena.u8.copyWithin(to, from, from + rows * this.config.hidden * 4);
+  }
+
+  /** Keeps the stream of a block's rows, for `cosineOf`. */
+  keepStream({ first, count }: Rows): void {
+    this.copy(this.stream(first), count, this.plan.at.before);
+  }
+
+  /** Cosine of a row of x with what was kept of it, the `place`-th of its block. A question's cost: three sums over the row. */
+  cosineOf(row: number, place: number): number {
+    const { hidden } = this.config;
+    this.#count('cosine');
+    this.#gate += 3 * hidden;
+    return this.#k.cosine(this.stream(row), this.plan.at.before + place * hidden * 4, hidden);
+  }
+
+  /** What the exits judge the `place`-th row of logits by. */
+  logitStats(place: number): LogitStats {
+    const { vocab } = this.config;
+    const { out, score } = this.plan.at;
+    this.#count('logitStats');
+    this.#k.logitStats(out + place * vocab * 4, vocab, score);
+    const { f32 } = this.arena;
+    return { sum: f32[score / 4]!, weighted: f32[score / 4 + 1]!, second: f32[score / 4 + 2]! };
+  }
+
+  /** Rows of logits that no one reads: what they cost was a question's cost. */
+  refuse(rows: number): void {
+    const cost = rows * this.config.vocab * this.config.hidden;
+    this.#head -= cost;
+    this.#gate += cost;
   }
 
   /** Makes rows of the RoPE table, of positions from `position` on. */
@@ -224,22 +271,30 @@ export class Runtime {
     this.#k[name](x, n);
   }
 
-  /** Turns rows first..first+rows−1 of the pass, which lie at x, by their positions. */
-  rope(x: number, first: number, rows: number, heads: number): void {
+  /** Turns rows of the pass, which lie at x one after another, by their positions. */
+  rope(x: number, rows: readonly Rows[], heads: number): void {
     const { at } = this.plan;
-    this.#count('rope');
-    this.#k.rope(x, rows, heads, this.config.headDim, at.rope, at.positions + 4 * first);
+    const { headDim } = this.config;
+    for (const { first, count } of rows) {
+      this.#count('rope');
+      this.#k.rope(x, count, heads, headDim, at.rope, at.positions + 4 * first);
+      x += count * heads * headDim * 4;
+    }
   }
 
   /** Writes the rows' K and V where attention will read them. */
-  kvAppend(layer: number, rows: Rows, keys: Keys): void {
-    if (keys.scratch) this.#append(this.plan.at.scratchKv, [{ slot: rows.first, count: rows.count }]);
-    else this.kvKeep(layer, rows, keys);
+  kvAppend(layer: number, rows: readonly Rows[], keys: Keys): void {
+    this.#append(this.#read(layer, keys), slotsOf(rows, keys));
+  }
+
+  /** Leaves holes there. */
+  kvHoles(layer: number, rows: readonly Rows[], keys: Keys): void {
+    this.#erase(this.#read(layer, keys), slotsOf(rows, keys));
   }
 
   /** Writes the rows' K and V where the session keeps them. */
-  kvKeep(layer: number, { first, count }: Rows, keys: Keys): void {
-    this.#append(this.#block(layer, keys), partOf(keys.kept, first, count));
+  kvKeep(layer: number, rows: readonly Rows[], keys: Keys): void {
+    this.#append(this.#block(layer, keys), slotsOf(rows, { ...keys, scratch: false }));
   }
 
   /** Moves the K and V of all rows of a pass from scratch to where the session keeps them, if it does. */
@@ -268,10 +323,14 @@ export class Runtime {
 
   /** Leaves holes where the session would keep the rows: no later row sees them in this layer. */
   kvErase(layer: number, keys: Keys): void {
+    this.#erase(this.#block(layer, keys), keys.kept);
+  }
+
+  #erase(block: number, runs: readonly Run[]): void {
     const { kvHeads, headDim } = this.config;
-    for (const { slot, count } of keys.kept) {
+    for (const { slot, count } of runs) {
       this.#count('kvErase');
-      this.#k.kvErase(count, kvHeads, headDim, this.plan.slots, slot, this.#block(layer, keys));
+      this.#k.kvErase(count, kvHeads, headDim, this.plan.slots, slot, block);
     }
   }
 
@@ -284,12 +343,26 @@ export class Runtime {
     return keys.base + layer * this.plan.session.layerBytes;
   }
 
-  /** ctx = attention of this call's rows, each segment over the stored keys and its own. */
-  attention(layer: number, block: Rows, segments: Iterable<Segment>, keys: Keys): void {
+  /** Where attention reads the rows of a pass. */
+  #read(layer: number, keys: Keys): number {
+    return keys.scratch ? this.plan.at.scratchKv : this.#block(layer, keys);
+  }
+
+  /** ctx = attention of rows, which lie in q one after another, each segment over the stored keys and its own. */
+  attention(layer: number, rows: readonly Rows[], segments: Iterable<Segment>, keys: Keys): void {
+    let place = 0;
+    for (const run of rows) {
+      this.#attend(layer, run, place, segments, keys);
+      place += run.count;
+    }
+  }
+
+  #attend(layer: number, block: Rows, place: number, segments: Iterable<Segment>, keys: Keys): void {
     const { at, slots } = this.plan;
     const { heads, kvHeads, headDim, causal } = this.config;
     const rowBytes = heads * headDim * 4;
     const { window } = keys;
+    const behind = place - block.first;
     for (const { first, count, sees = [], extras = keys.extras } of segments) {
       // Rows of the segment that lie in the block. A causal one needs no key behind them; others see the whole segment.
       const from = Math.max(first, block.first);
@@ -303,7 +376,7 @@ export class Runtime {
       this.#attention +=
         2 * attendedPairs(rows, queryFirst, before + own.count, causal, window, extras) * heads * headDim;
       this.#k.attention(
-        at.q + (from - block.first) * rowBytes,
+        at.q + (from + behind) * rowBytes,
         rows,
         heads,
         kvHeads,
@@ -317,7 +390,7 @@ export class Runtime {
         at.extras,
         this.#keysBelow(extras, before + own.count),
         at.scratch,
-        at.ctx + (from - block.first) * rowBytes,
+        at.ctx + (from + behind) * rowBytes,
       );
     }
   }
@@ -370,3 +443,7 @@ export class Runtime {
     this.#calls.set(name, (this.#calls.get(name) ?? 0) + 1);
   }
 }
+
+/** Slots of rows of a pass, in scratch or where the session keeps them. */
+const slotsOf = (rows: readonly Rows[], { scratch, kept }: Pick<Keys, 'scratch' | 'kept'>): Run[] =>
+  rows.flatMap(({ first, count }) => (scratch ? [{ slot: first, count }] : partOf(kept, first, count)));

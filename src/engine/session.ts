@@ -112,8 +112,8 @@ export class Session {
     const over = call.write && rt.plan.session.layers > 0 ? overwrittenBy(this.#block.ring, call.tokens.length) : 0;
     let result: InferResult;
     try {
-      if (!cached) yield* this.#compute(rt, call, values, over);
-      result = resultOf(rt, rules, call, values, cached ? 1 : 0);
+      const layers = cached ? [0] : yield* this.#compute(rt, call, values, over);
+      result = resultOf(rt, rules, call, values, rt.config.kind === 'decoder' ? layers : [], cached ? 1 : 0);
       if (this.#log) this.#record(loaded, this.#log, call, result, before);
     } catch (error) {
       // Tokens may be gone already: what is left is no state that ever was.
@@ -275,15 +275,15 @@ export class Session {
     return { stored: validLength, position: this.#position, indexOf: (p) => block.positions().indexOf(p) };
   }
 
-  *#compute(rt: Runtime, call: Call, values: Float32Array, over: number): Generator<void> {
+  *#compute(rt: Runtime, call: Call, values: Float32Array, over: number): Generator<void, readonly number[]> {
     const steps = callSteps(rt, call, this.#keys(rt, call), this.#run.kvFill, values);
     // Tokens that are overwritten cannot be had back: such a call is not to be left halfway.
-    if (over > 0) finish(steps);
-    else {
-      while (!steps.next().done) {
-        yield;
-        this.#live(); // disposed meanwhile, its block may be another session's
-      }
+    if (over > 0) return finish(steps);
+    for (;;) {
+      const step = steps.next();
+      if (step.done) return step.value;
+      yield;
+      this.#live(); // disposed meanwhile, its block may be another session's
     }
   }
 

@@ -9,7 +9,10 @@ export interface Macs {
   readonly attention: number;
   /** The output head. */
   readonly head: number;
-  /** Deciding: packets are integers compared, so 0 until a score is computed from activations. */
+  /**
+   * Deciding. Packets are integers compared: 0. Exits: the head of each question that was answered no, 3 · hidden of each cosine; where
+   * the answer is yes, the logits are the output and count as `head`.
+   */
   readonly gate: number;
 }
 
@@ -28,6 +31,8 @@ export interface Counts {
 export interface Stats extends Counts {
   /** 1: the output is the one kept under this call's signature; nothing was computed. */
   readonly cached: 0 | 1;
+  /** Layers run by each row whose logits are returned (decoders); `layersExecuted` are those of the deepest row, read or not. */
+  readonly layers: readonly number[];
   /** The Rust crate's own figures for this decision: formulas over its tier, not measurements. */
   readonly upstream: UpstreamStats;
 }

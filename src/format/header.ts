@@ -72,7 +72,11 @@ const NO_ROPE = 0;
 const ROPE = 1;
 const ROPE_FACTORS = 2;
 
-/** Config words in file order; the last ones are zero, reserved. Tier words are zero for derived shapes. */
+/** Bits first..first+31 of the exit layers: bit k says after k layers. */
+const exitMask = ({ exitLayers = [] }: ModelConfig, first: number): number =>
+  exitLayers.reduce((mask, k) => (k >> 5 === first >> 5 ? mask | (1 << (k & 31)) : mask), 0) >>> 0;
+
+/** Config words in file order. Tier words are zero for derived shapes, exit words where no layers are named. */
 function configWords(c: ModelConfig): number[] {
   const t = c.tiers;
   const words = [
@@ -106,8 +110,9 @@ function configWords(c: ModelConfig): number[] {
     bool(t?.enableExternalWrites ?? false),
     c.rope ? (c.rope.factors ? ROPE_FACTORS : ROPE) : NO_ROPE,
     c.rope?.original ?? 0,
+    exitMask(c, 0),
+    exitMask(c, 32),
   ];
-  while (words.length < CONFIG_WORDS) words.push(0);
   return words;
 }
 
@@ -169,10 +174,9 @@ export function readConfig(view: DataView): ModelConfig {
   if (hasTiers !== false) config.tiers = tiers;
   const rope = word();
   const original = word();
-  for (; at < FIXED_BYTES + 4 * CONFIG_WORDS;) {
-    const value = word();
-    if (value !== 0) throw new MgtError('UnknownVersion', 'config.reserved', 0, value);
-  }
+  const masks = [word(), word()];
+  const exitLayers = Array.from({ length: 64 }, (_, k) => k).filter((k) => ((masks[k >> 5]! >>> (k & 31)) & 1) === 1);
+  if (exitLayers.length > 0) config.exitLayers = exitLayers;
   const [normEps, ropeBase, scale, dynamic] = [0, 8, 16, 24].map((i) => view.getFloat64(at + i, true));
   config.normEps = normEps;
   config.ropeBase = ropeBase;

@@ -149,11 +149,11 @@ export const SETTINGS: Field<Settings> = {
   },
 };
 
-/** Everything but `tiers`, whose ranges depend on the model: its loader refuses them. */
+/** Everything but `tiers`, `exit` and `layers`, whose ranges depend on the model: its loader or the call refuses them. */
 function checkSettings(value: unknown): Settings {
   // prettier-ignore
   const keys = ['context', 'policy', 'energy', 'scheduler', 'partitions', 'tiers', 'layerOrder', 'kvFill', 'sinks', 'seed'];
-  const raw = checkKeys('settings', value, keys, 'BadFile');
+  const raw = checkKeys('settings', value, [...keys, 'exit', 'layers'], 'BadFile');
   for (const key of keys)
     if (raw[key] === undefined) throw new MgtError('BadFile', `settings.${key}`, 'a value', 'none');
   checkInteger('settings.context', raw.context, 1, U32_MAX, 'BadFile');

@@ -23,10 +23,13 @@ export async function replay(log: Uint8Array, target: ReplayTarget): Promise<{ c
   if (typeof (target as ReplayTarget | undefined)?.load !== 'function')
     throw new MgtError('BadInput', 'target', 'a sha256 and a load function', target);
   const runner = (of: MincutGatedTransformer | Session): ReplayRunner => ({
-    async infer({ tokens, gate, spikes, signature }) {
+    async infer({ tokens, gate, spikes, signature, exit, layers }) {
       await target.before?.();
       const packets = { gate, spikes: spikes ? given(spikes) : undefined };
-      const { embedding, logits, witness } = of.infer({ tokens, ...packets, signature: signature ?? undefined });
+      const { embedding, logits, witness } = of.infer({
+        ...{ tokens, ...packets, exit, layers },
+        signature: signature ?? undefined,
+      });
       return { output: (embedding ?? logits)!, witness };
     },
     dispose: () => of.dispose(),
@@ -37,7 +40,7 @@ export async function replay(log: Uint8Array, target: ReplayTarget): Promise<{ c
   });
   return replayLog(log, {
     modelHash: target.sha256,
-    open: async ({ energy, tiers, seed: _ofSessions, ...settings }) => {
+    open: async ({ energy, tiers, seed: _ofSessions, exit: _ofCalls, layers: _too, ...settings }) => {
       const model = await target.load({ ...settings, energy: energy ?? undefined, tiers: tiers ?? undefined });
       return {
         ...runner(model),

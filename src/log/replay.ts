@@ -1,4 +1,5 @@
 import { hexOf } from '../checksum.js';
+import type { ExitOptions } from '../engine/exit.js';
 import type { Settings } from '../engine/record.js';
 import { MgtError } from '../errors.js';
 import { sha256 } from '../format/write.js';
@@ -37,6 +38,8 @@ export interface ReplayCall {
   readonly gate: GatePacket;
   readonly spikes: SpikePacket | null;
   readonly signature: bigint | null;
+  readonly exit?: ExitOptions | undefined;
+  readonly layers?: number | undefined;
 }
 
 export interface ReplayResult {
@@ -70,7 +73,9 @@ export async function replayLog(bytes: Uint8Array, model: ReplayModel): Promise<
       const before = entries[i - 1];
       try {
         const runner = await engines.runner(entry, before?.type === 'state' ? before : undefined);
-        const { output, witness } = await runner.infer({ ...entry, signature: bigintOf(entry.signature) });
+        const { exit, layers } = entry.settings;
+        const call = { ...entry, exit, layers, signature: bigintOf(entry.signature) };
+        const { output, witness } = await runner.infer(call);
         same('output', entry.output, hexOf(await sha256(floatBytes(output))));
         same('witness', hexOf(witnessBytes(entry.witness)), hexOf(witnessBytes(witness)));
         if (entry.state !== null)
@@ -94,8 +99,9 @@ function same(field: string, recorded: string, found: string): void {
   if (recorded !== found) throw new MgtError('BadChecksum', field, recorded, found);
 }
 
-/** Settings that one engine serves: it makes sessions of any seed. */
-const engineKey = (settings: Settings): string => JSON.stringify({ ...settings, seed: 0 });
+/** Settings that one engine serves: it makes sessions of any seed and calls with any exits. */
+const engineKey = ({ exit: _ofCall, layers: _too, ...settings }: Settings): string =>
+  JSON.stringify({ ...settings, seed: 0 });
 
 /** The engines and sessions a replay holds open, by settings and by the log's numbers. */
 class Engines {

@@ -46,6 +46,8 @@ export interface BufferAddresses {
   readonly scratch: number; // attention scratch
   readonly rope: number; // f32[context][headDim], cos then sin
   readonly out: number; // f32[headRows][vocab] or f32[hidden]
+  readonly before: number; // f32[rows][hidden] of a decoder, the stream before a layer, for exits by saturation
+  readonly score: number; // f32[3] of a decoder, what exits judge a row of logits by
   readonly gatePacket: number; // u8[16]
   readonly spikePacket: number; // u8[72]
   readonly witness: number; // u8[64]
@@ -158,6 +160,8 @@ export function planArena(config: ModelConfig, context: number, sessions = 1): P
     rope: config.positions === 'rope' ? add('buffers.rope', 'f32', context, headDim) : 0,
     out:
       config.kind === 'decoder' ? add('buffers.out', 'f32', headRows, config.vocab) : add('buffers.out', 'f32', hidden),
+    before: config.kind === 'decoder' ? add('buffers.before', 'f32', rows, hidden) : 0,
+    score: config.kind === 'decoder' ? add('buffers.score', 'f32', 3) : 0,
     gatePacket: add('packets.gate', 'u8', 16),
     spikePacket: add('packets.spike', 'u8', 72),
     witness: add('packets.witness', 'u8', 64),

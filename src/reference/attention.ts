@@ -147,27 +147,27 @@ export const rowKeys = (row: number, keys: readonly number[], extras: readonly n
   [...new Set([...keys, ...extras.filter((x) => x < row)])].sort((a, b) => a - b);
 
 /**
- * Attention under a mask, row by row: seen[r] are the keys that row r names, ascending, its own last. A row is as the last one over its
+ * Attention under a mask, row by row: each query's row and the keys it names, ascending, its own last. A row is as the last one over its
  * own keys alone: window and extra keys go by the place among these.
  */
 export function maskedAttention(
   q: Float32Array,
   heads: number,
   kv: KvRows,
-  seen: readonly (readonly number[])[],
+  seen: readonly (readonly [row: number, keys: readonly number[]])[],
   window: number,
   extras: readonly number[],
 ): Float32Array {
   const out = new Float32Array(q.length);
   const width = heads * kv.d;
-  seen.forEach((named, row) => {
+  seen.forEach(([row, named], i) => {
     const keys = rowKeys(row, named, extras);
     const keyCount = keys.length;
     const segment = { keyFirst: 0, keyCount, queryFirst: keyCount - 1, causal: true, window };
-    const places = extras.map((x) => keys.indexOf(x)).filter((i) => i >= 0);
+    const places = extras.map((x) => keys.indexOf(x)).filter((place) => place >= 0);
     const own = concatKv(keys.map((j) => sliceKv(kv, j, j + 1)));
-    const query = q.subarray(row * width, (row + 1) * width);
-    out.set(attention(query, heads, own, { ...segment, extras: places }), row * width);
+    const query = q.subarray(i * width, (i + 1) * width);
+    out.set(attention(query, heads, own, { ...segment, extras: places }), i * width);
   });
   return out;
 }

@@ -1,6 +1,7 @@
 import type { Activation, ModelConfig } from '../config.js';
 import { MgtError } from '../errors.js';
 import { concatKv, kvRows, maskedAttention, type KvRows } from './attention.js';
+import { leaves, type ExitRule } from './exit.js';
 import * as ops from './ops.js';
 import { Weights, type Panels, type ReferenceModel } from './weights.js';
 
@@ -25,6 +26,10 @@ export interface ReferenceCall {
   readonly pooling?: 'mean' | 'cls' | undefined;
   /** Logits of every token instead of the last one's. */
   readonly all?: boolean | undefined;
+  /** When a token whose logits are read leaves before the last of the layers. */
+  readonly exit?: ExitRule | undefined;
+  /** What later tokens of the call see of one that has left: K and V of the state it left with (default), or nothing. */
+  readonly leaves?: 'propagate' | 'hole' | undefined;
   /** Tokens the model is loaded for, which dynamic NTK goes by; the model's own where left out. */
   readonly context?: number | undefined;
 }
@@ -36,6 +41,10 @@ export interface ReferenceResult {
   readonly kept: readonly KvRows[];
   /** Calls by kernel name, as an engine over the kernel catalogue makes them; tables made at load are not counted. */
   readonly kernelCalls: Record<string, number>;
+  /** Layers that each token ran. */
+  readonly ran: readonly number[];
+  /** Questions of exits: heads whose answer was no, and cosines. */
+  readonly asked: { readonly refused: number; readonly cosines: number };
 }
 
 const ACTIVATE = { gelu: ops.gelu, gelu_tanh: ops.geluTanh, relu: ops.relu, silu: ops.silu };
@@ -105,39 +114,88 @@ export function referenceForward(model: ReferenceModel, payload: Uint8Array, cal
   const turns = config.positions === 'rope' ? angles(config, positions, call.context ?? config.context, w) : undefined;
   const rowOf = Array.from(positions.keys());
   const kept: KvRows[] = [];
+  const attentionOf = (q: Float32Array, rows: readonly number[], keys: KvRows): Float32Array => {
+    const keyCount = keys.kScales.length / kvHeads;
+    const first = keyCount - n;
+    if (seen)
+      return maskedAttention(
+        q,
+        heads,
+        keys,
+        rows.map((row) => [row, seen[row]!] as const),
+        window,
+        extras,
+      );
+    if (rows.length === n) {
+      const all = { keyFirst: 0, keyCount, queryFirst: first, causal: config.causal, window, extras };
+      return ops.attention(q, heads, keys, all);
+    }
+    // Some rows of a causal call, one at a time.
+    const out = new Float32Array(q.length);
+    const width = heads * d;
+    rows.forEach((row, i) => {
+      const one = { keyFirst: 0, keyCount, queryFirst: first + row, causal: true, window, extras };
+      out.set(ops.attention(q.subarray(i * width, (i + 1) * width), heads, keys, one), i * width);
+    });
+    return out;
+  };
+
+  // Rows of x that go on, and the layers each has run. Only rows that are read may leave.
+  let going = Array.from(positions.keys());
+  const ran = going.map(() => layers);
+  const isRead = (row: number): boolean => (call.all ?? false) || row === n - 1;
+  const values = new Float32Array(config.kind === 'decoder' ? (call.all ? n : 1) * config.vocab : hidden);
+  const asked = { refused: 0, cosines: 0 };
+  const normed = (rows: readonly number[], name: string): Float32Array =>
+    pre ? norm(rowsOf(x, rows, hidden), name) : rowsOf(x, rows, hidden);
+  const logitsOf = (rows: readonly number[]): Float32Array =>
+    linear(quantize(normed(rows, 'final.norm'), hidden), config.tiedHead ? table : w.panels('head'));
+  const answer = (row: number, logits: Float32Array): void =>
+    values.set(finite(logits), call.all ? row * config.vocab : 0);
+  const addTo = (rows: readonly number[], y: Float32Array, name: string): void => {
+    const sum = add(rowsOf(x, rows, hidden), y);
+    putRows(x, rows, pre ? sum : norm(sum, name), hidden);
+  };
 
   for (let layer = 0; layer < config.layers; layer++) {
     const p = `layers.${layer}`;
-    const runs = layer >= firstLayer && layer < firstLayer + layers;
+    const depth = layer - firstLayer + 1;
+    const runs = depth > 0 && depth <= layers && going.length > 0;
     const kv = kvRows(n, kvHeads, d);
     if (fill) kept.push(kv);
     // Fresh rows are holes already: codes and scales 0.
     if (!runs && fill === 'hole') count('kvErase');
     if (!runs && fill !== 'propagate') continue;
 
-    // attention: q f32[n][heads · d], k and v f32[n][kvHeads · d]
-    const a = quantize(pre ? norm(x, `${p}.attention.norm`) : x, hidden, w.find(`${p}.attention.smooth`));
+    // attention: q f32[rows][heads · d], k and v f32[rows][kvHeads · d]
+    const made = runs && (fill ?? call.leaves) === 'hole' ? going : rowOf;
+    const input = (rows: readonly number[]): ((halved: boolean) => ops.Codes) =>
+      quantize(normed(rows, `${p}.attention.norm`), hidden, w.find(`${p}.attention.smooth`));
+    const a = input(made);
     const k = linear(a, w.panels(`${p}.attention.key`));
     const v = linear(a, w.panels(`${p}.attention.value`));
-    const q = runs ? linear(a, w.panels(`${p}.attention.query`)) : undefined;
     if (turns) {
-      if (q) ops.rope(q, heads, d, turns, rowOf);
-      ops.rope(k, kvHeads, d, turns, rowOf);
-      count('rope', q ? 2 : 1);
+      ops.rope(k, kvHeads, d, turns, made);
+      count('rope');
     }
-    ops.kvAppend(kv, k, v, 0);
+    const width = kvHeads * d;
+    made.forEach((row, i) => {
+      ops.kvAppend(kv, k.subarray(i * width, (i + 1) * width), v.subarray(i * width, (i + 1) * width), row);
+    });
     count('kvAppend');
-    if (!q) continue;
-    const keys = past ? concatKv([past[layer]!, kv]) : kv;
-    const keyCount = keys.kScales.length / kvHeads;
-    const all = { keyFirst: 0, keyCount, queryFirst: keyCount - n, causal: config.causal, window, extras };
-    const context = seen ? maskedAttention(q, heads, keys, seen, window, extras) : ops.attention(q, heads, keys, all);
+    if (!runs) continue;
+    const q = linear(going.length === made.length ? a : input(going), w.panels(`${p}.attention.query`));
+    if (turns) {
+      ops.rope(q, heads, d, turns, going);
+      count('rope');
+    }
+    const context = attentionOf(q, going, past ? concatKv([past[layer]!, kv]) : kv);
     count('attention');
-    x = add(x, linear(quantize(context, heads * d), w.panels(`${p}.attention.output`)));
-    if (!pre) x = norm(x, `${p}.attention.norm`);
+    const before = x.slice();
+    addTo(going, linear(quantize(context, heads * d), w.panels(`${p}.attention.output`)), `${p}.attention.norm`);
 
-    // feed-forward: u f32[n][ffn]
-    const h = quantize(pre ? norm(x, `${p}.ffn.norm`) : x, hidden, w.find(`${p}.ffn.up.smooth`));
+    // feed-forward: u f32[rows][ffn]
+    const h = quantize(normed(going, `${p}.ffn.norm`), hidden, w.find(`${p}.ffn.up.smooth`));
     let u = linear(h, w.panels(`${p}.ffn.up`));
     const gate = config.gatedFfn ? linear(h, w.panels(`${p}.ffn.gate`)) : undefined;
     ACTIVATE[config.activation](gate ?? u);
@@ -147,23 +205,59 @@ export function referenceForward(model: ReferenceModel, payload: Uint8Array, cal
       count('mul');
       u = gate;
     }
-    x = add(x, linear(quantize(u, config.ffn, w.find(`${p}.ffn.down.smooth`)), w.panels(`${p}.ffn.down`)));
-    if (!pre) x = norm(x, `${p}.ffn.norm`);
+    const down = linear(quantize(u, config.ffn, w.find(`${p}.ffn.down.smooth`)), w.panels(`${p}.ffn.down`));
+    addTo(going, down, `${p}.ffn.norm`);
+
+    // Each row that is read decides for itself; where it leaves, the logits it was asked by are the answer.
+    const { exit } = call;
+    if (!exit || depth >= layers || !exit.layers.includes(depth)) continue;
+    going = going.filter((row) => {
+      if (!isRead(row)) return true;
+      if (exit.score === 'saturation') {
+        asked.cosines++;
+        count('cosine');
+        const cosine = ops.cosine(rowsOf(x, [row], hidden), rowsOf(before, [row], hidden));
+        if (!(cosine >= exit.threshold)) return true;
+        answer(row, logitsOf([row]));
+      } else {
+        const logits = logitsOf([row]);
+        count('logitStats');
+        if (!leaves(exit, logits)) return ++asked.refused > 0;
+        answer(row, logits);
+      }
+      ran[row] = depth;
+      return false;
+    });
   }
 
-  if (pre) x = norm(x, 'final.norm');
   if (config.kind === 'decoder') {
-    const last = quantize(call.all ? x : x.subarray((n - 1) * hidden), hidden);
-    return finite(linear(last, config.tiedHead ? table : w.panels('head')), kernelCalls, kept);
+    const rest = going.filter(isRead);
+    if (rest.length > 0) {
+      const logits = logitsOf(rest);
+      rest.forEach((row, i) => answer(row, logits.subarray(i * config.vocab, (i + 1) * config.vocab)));
+    }
+    return { values, kept, kernelCalls, ran, asked };
   }
+  if (pre) x = norm(x, 'final.norm');
   const pooled = pooling === 'cls' ? x.slice(0, hidden) : ops.poolMean(x, hidden);
   if (pooling !== 'cls') count('poolMean');
   if (config.normalize) {
     ops.l2Normalize(pooled);
     count('l2Normalize');
   }
-  return finite(pooled, kernelCalls, kept);
+  return { values: finite(pooled), kept, kernelCalls, ran, asked };
 }
+
+/** The named rows of x f32[*][width], copied. */
+const rowsOf = (x: Float32Array, rows: readonly number[], width: number): Float32Array => {
+  const out = new Float32Array(rows.length * width);
+  rows.forEach((row, i) => out.set(x.subarray(row * width, (row + 1) * width), i * width));
+  return out;
+};
+
+/** Rows into the places that are named. */
+const putRows = (x: Float32Array, rows: readonly number[], from: Float32Array, width: number): void =>
+  rows.forEach((row, i) => x.set(from.subarray(i * width, (i + 1) * width), row * width));
 
 /** Angles of each row's position. */
 function angles(
@@ -180,8 +274,8 @@ function angles(
   return rows;
 }
 
-function finite(values: Float32Array, kernelCalls: Record<string, number>, kept: readonly KvRows[]): ReferenceResult {
+function finite(values: Float32Array): Float32Array {
   const i = values.findIndex((v) => !Number.isFinite(v));
   if (i >= 0) throw new MgtError('BadWeights', `output[${i}]`, 'finite values', values[i]);
-  return { values, kept, kernelCalls };
+  return values;
 }

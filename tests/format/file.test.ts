@@ -125,7 +125,7 @@ describe('damage', () => {
     ['reserved', AT.reserved, 'UnknownVersion reserved'],
     ['config.kind', 128, 'BadConfig config.kind'],
     ['config.hidden', 136, 'BadConfig config.heads'],
-    ['config.reserved', 128 + 31 * 4, 'UnknownVersion config.reserved'],
+    ['config.exitLayers', 128 + 31 * 4, 'BadConfig config.exitLayers[0]'],
     ['tensor name', TABLE_AT, 'BadFile tensors[0].name'],
     ['tensor kind', TABLE_AT + 40, 'BadFile tensors[0].kind'],
     ['tensor offset', TABLE_AT + 72 + 56, 'BadFile tensors[1].offset'],
