@@ -1,0 +1,188 @@
+"""Trains the decoder whose every layer can be an exit; the same line goes on where it was stopped.
+
+usage: train.py [--tokens N] [--minutes M] [--threads N] [--out DIR] …
+
+How (docs/model-card.md has what came of it):
+- Half of the documents run with random depths: a token leaves after a layer of its own, the deeper a layer the more
+  tokens skip it, and the layers it skips take keys and values from the state it left with. That is LayerSkip's rising
+  layer dropout (Elhoushi et al. 2024, section 4.1) by token, and what the engine does at an exit. Their loss is taken
+  where each token left.
+- All documents also pay at two random exits (LayerSkip's early-exit loss, section 4.1.2), through the one shared head.
+- Muon for the matrices (Jordan et al. 2024), AdamW for embedding and norms; the rate is constant, then falls linearly
+  to zero. In the last part weights, activations, keys and values are rounded as the engine's int8 rounds them.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import random
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+
+from data import IGNORED, batches, encode, pad, read_documents
+from evaluate import bits_per_byte
+from model import Decoder, Shape
+
+HERE = Path(__file__).parent
+WARM_UP = 0.02  # shares of the whole
+FALL = 0.45
+INT8 = 0.1
+CLEAN = 0.5  # of the documents, at full depth
+LEAVE = 0.5  # of the tokens of the others
+EXITS = 2  # random ones, that all documents pay at
+EXIT_WEIGHT = 0.25
+CHECKPOINT_SECONDS = 600
+
+
+def depths(count: int, length: int, layers: int, generator: torch.Generator) -> torch.Tensor:
+    """Layers each token runs [count, length]."""
+    leaves = torch.rand(count, length, generator=generator) < LEAVE
+    leaves &= torch.rand(count, 1, generator=generator) >= CLEAN
+    exits = torch.randint(1, layers, (count, length), generator=generator)
+    return torch.where(leaves, exits, layers)
+
+
+def rate(done: float) -> float:
+    """Of the highest learning rate, when `done` (0 … 1) of the training is done."""
+    return min(1.0, done / WARM_UP + 1e-3, (1 - done) / FALL)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    cached = Path(os.environ.get("MGT_CACHE") or Path.home() / ".cache" / "mincut-gated-transformer")
+    parser.add_argument("--corpus", type=Path, default=HERE / "corpus")
+    parser.add_argument("--tokenizer", type=Path, default=HERE.parent / "models" / "stories" / "tokenizer.json")
+    parser.add_argument("--out", type=Path, default=cached / "training")
+    parser.add_argument("--tokens", type=float, default=25e6, help="to train on, all epochs together")
+    parser.add_argument("--batch", type=int, default=10240, help="tokens")
+    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--decay", type=float, default=0.1)
+    parser.add_argument("--dropout", type=float, default=0.05, help="of the embedding")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--minutes", type=float, default=math.inf, help="then stop, to go on another time")
+    parser.add_argument("--layers", type=int, default=8)
+    parser.add_argument("--hidden", type=int, default=192)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(options.seed)
+
+    tokenizer = Tokenizer.from_file(str(options.tokenizer))
+    shape = Shape(tokenizer.get_vocab_size(), layers=options.layers, hidden=options.hidden)
+    texts = {part: read_documents(options.corpus / f"{part}.txt.xz") for part in ("train", "dev")}
+    rows = {part: encode(documents, tokenizer, shape.context) for part, documents in texts.items()}
+    size = sum(len(row) - 1 for row in rows["train"])
+    print(f"{len(rows['train'])} documents, {size} tokens; {options.tokens / size:.1f} epochs", flush=True)
+
+    model = Decoder(shape).to(device)
+    matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
+    others = [p for p in model.parameters() if not any(p is m for m in matrices)]
+    muon = torch.optim.Muon(
+        matrices, lr=options.rate, weight_decay=options.decay, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+    )
+    adam = torch.optim.AdamW(others, lr=options.rate, betas=(0.9, 0.95), weight_decay=0.0)
+    optimizers = (muon, adam)
+
+    settings = {k: str(v) for k, v in vars(options).items() if k not in ("minutes", "threads", "out")}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for name in ("train", "dev"):
+        digest.update((options.corpus / f"{name}.txt.xz").read_bytes())
+    for name in ("model.py", "train.py", "data.py"):
+        digest.update((HERE / name).read_bytes())
+    digest.update(options.tokenizer.read_bytes())
+    folder = options.out / f"run-{digest.hexdigest()[:8]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    latest = folder / "checkpoint.pt"
+    state = {"epoch": 0, "batch": 0, "tokens": 0, "seconds": 0.0}
+    if latest.exists():
+        saved = torch.load(latest, map_location=device, weights_only=True)
+        model.load_state_dict(saved["model"])
+        for optimizer, stored in zip(optimizers, saved["optimizers"]):
+            optimizer.load_state_dict(stored)
+        state = saved["state"]
+        print(f"goes on after {state['tokens']} tokens", flush=True)
+
+    def save() -> None:
+        whole = {"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers], "state": state}
+        torch.save({**whole, "shape": shape.to_json()}, folder / "partial.pt")
+        (folder / "partial.pt").replace(latest)
+
+    began, last_save, last_print = time.time(), time.time(), 0.0
+    loss_sum = loss_count = 0.0
+    since = state["tokens"], time.time()
+    while state["tokens"] < options.tokens:
+        epoch = batches(rows["train"], options.batch, random.Random(options.seed * 1000 + state["epoch"]))
+        for index in range(state["batch"], len(epoch)):
+            done = state["tokens"] / options.tokens
+            if done >= 1:
+                break
+            generator = torch.Generator().manual_seed((options.seed * 1000 + state["epoch"]) * 100_000 + index)
+            torch.manual_seed(generator.initial_seed())
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = options.rate * rate(done)
+            inputs, targets = (t.to(device) for t in pad(epoch[index]))
+            depth = depths(*inputs.shape, shape.layers, generator).to(device)
+            exits = (torch.randperm(shape.layers - 1, generator=generator)[:EXITS] + 1).tolist()
+            int8 = done >= 1 - INT8
+            # bf16 would round on top of the int8 rounding, by nearly as much.
+            dtype = torch.float32 if int8 else torch.bfloat16
+            model.train()
+            states = model(
+                inputs, {shape.layers, *exits}, depth, dtype=dtype, int8=int8, dropout=options.dropout
+            )
+            wanted = targets != IGNORED
+            losses = {
+                i: F.cross_entropy(model.logits(x[wanted], dtype=dtype, int8=int8).float(), targets[wanted])
+                for i, x in states.items()
+            }
+            loss = losses[shape.layers] + EXIT_WEIGHT * sum(losses[i] for i in exits)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(others, 1.0)
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+            count = int(wanted.sum())
+            state["tokens"] += count
+            state["batch"] = index + 1
+            loss_sum += losses[shape.layers].item() * count
+            loss_count += count
+            now = time.time()
+            if now - last_print > 60:
+                if last_print:
+                    speed = (state["tokens"] - since[0]) / (now - since[1])
+                    left = (options.tokens - state["tokens"]) / speed / 60
+                    some = bits_per_byte(model, rows["dev"][:64], texts["dev"][:64], dtype=dtype, int8=int8)
+                    exits_text = " ".join(f"{b:.3f}" for b in some.values())
+                    print(
+                        f"{100 * done:.1f} % epoch {state['epoch']} loss {loss_sum / loss_count:.4f} "
+                        f"dev bits/byte by exit {exits_text} · {speed:.0f} tokens/s · {left:.0f} min left",
+                        flush=True,
+                    )
+                    loss_sum = loss_count = 0.0
+                last_print, since = time.time(), (state["tokens"], time.time())
+            if now - last_save > CHECKPOINT_SECONDS:
+                state["seconds"] += now - last_save
+                save()
+                last_save = now
+            if now - began > options.minutes * 60:
+                state["seconds"] += time.time() - last_save
+                save()
+                print(f"stopped; {folder}", flush=True)
+                return
+        state["epoch"] += 1
+        state["batch"] = 0
+    state["seconds"] += time.time() - last_save
+    save()
+    print(f"done in {state['seconds'] / 60:.0f} min; {latest}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
