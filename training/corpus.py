@@ -1,0 +1,235 @@
+"""Builds the committed corpus from stories: training/corpus/{train,dev,test}.txt.xz and manifest.json.
+
+usage: corpus.py SOURCE=PATH …         PATH: a folder of .jsonl files, or one; SOURCE: a name in SOURCES below
+       corpus.py --check               recomputes counts, hashes and shared 8-grams from the committed files alone
+
+A line of the .jsonl files is a story, `text` its text. In the .txt files documents are separated by a blank line.
+The parts are split by document. No sentence of dev or test has eight words in a row (lower case, no punctuation) that a
+sentence of train, or of the other of the two, has: held-out documents are chosen at random of those that have such words,
+or the seed, in common with at most LIMIT others, and these others are left out of train.
+"""
+
+import argparse
+import hashlib
+import json
+import lzma
+import random
+import re
+import string
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SOURCES = {
+    "stories": {
+        "what": "plots from the tables of training/, sentences by SmolLM2-135M-Instruct under their rules",
+        "licence": "Apache-2.0 (the model), MIT (the tables)",
+    },
+    "plain": {"what": "stories that the tables of training/ tell alone", "licence": "MIT"},
+}
+FOLDER = Path(__file__).parent / "corpus"
+PARTS = ("train", "dev", "test")
+GRAM = 8
+LIMIT = 3  # documents that a held-out one may cost the training part
+SHARE, LEAST, MOST = 0.03, 250, 500  # documents of dev, and of test
+WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
+# `"Is it?" asked Tom.` is one sentence.
+BOUNDARY = re.compile(r"""(?<=[.!?])["']*\s+(?!["']?[a-z])""")
+
+
+@dataclass(frozen=True)
+class Document:
+    source: str
+    seed: int
+    text: str
+
+
+def sentences(text: str) -> list[str]:
+    return BOUNDARY.split(text)
+
+
+def words(text: str) -> list[str]:
+    return WORD.findall(text.lower())
+
+
+def marks(document: Document) -> Iterator[tuple]:
+    """What no document of another part may have too: its 8-grams, and its seed, which gave it names, place and plot."""
+    yield (document.seed,)
+    for sentence in sentences(document.text):
+        row = words(sentence)
+        yield from zip(*(row[i:] for i in range(GRAM)))
+
+
+def read(source: str, path: Path) -> Iterator[Document]:
+    files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+    if not files:
+        raise SystemExit(f"corpus: no .jsonl in {path}")
+    for file in files:
+        for line in file.read_text(encoding="utf-8").splitlines():
+            story = json.loads(line)
+            rows = (" ".join(row.split()) for row in story["text"].splitlines())
+            text = "\n".join(row for row in rows if row)  # a blank line would end the document
+            if text:
+                yield Document(source, story["seed"], text)
+
+
+def split(documents: list[Document], seed: int) -> tuple[dict[str, list[Document]], dict]:
+    """Returns the parts and how they came about."""
+    choose = random.Random(seed)
+    size = min(max(round(SHARE * len(documents)), LEAST), MOST)
+    order = list(range(len(documents)))
+    choose.shuffle(order)
+    tried, owners = order[: 8 * size], defaultdict(set)
+    for i in tried:
+        for mark in marks(documents[i]):
+            owners[mark].add(i)
+    shares: dict[int, set[int]] = {i: set() for i in tried}
+    for j, document in enumerate(documents):
+        for mark in marks(document):
+            for i in owners.get(mark, ()):
+                if i != j:
+                    shares[i].add(j)
+    held: list[int] = []
+    dropped: set[int] = set()
+    for i in tried:
+        if len(held) < 2 * size and len(shares[i]) <= LIMIT and i not in dropped and not shares[i] & set(held):
+            held.append(i)
+            dropped |= shares[i]
+    if len(held) < 2 * size:
+        few = sum(len(s) <= LIMIT for s in shares.values())
+        raise SystemExit(
+            f"corpus: {2 * size} of {len(documents)} documents are to be held out; of {len(tried)} tried at random "
+            f"{few} share {GRAM} words with at most {LIMIT} others, and {len(held)} of these do not with one another"
+        )
+    chosen = {"test": held[:size], "dev": held[size:]}
+    chosen["train"] = [i for i in order if i not in dropped and i not in set(held)]
+    report = {
+        "seed": seed,
+        "gram": GRAM,
+        "limit": LIMIT,
+        "tried": len(tried),
+        "triedWithinLimit": sum(len(s) <= LIMIT for s in shares.values()),
+        "dropped": dict(sorted(Counter(documents[i].source for i in dropped).items())),
+    }
+    return {part: [documents[i] for i in chosen[part]] for part in PARTS}, report
+
+
+def measure(content: bytes) -> dict:
+    """Of a part's text: what the manifest says and `--check` recomputes."""
+    texts = content.decode("utf-8").rstrip("\n").split("\n\n")
+    return {
+        "documents": len(texts),
+        "sentences": sum(len(sentences(text)) for text in texts),
+        "words": sum(len(words(text)) for text in texts),
+        "bytes": sum(len(text.encode()) for text in texts),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+
+
+def runs(text: str) -> Iterator[str]:
+    """The 8-grams of a document a second time, by other code: it walks the text's pieces and knows no pattern."""
+    row: list[str] = []
+    pieces = text.split()
+    for piece, following in zip(pieces, [*pieces[1:], "."]):
+        bare = piece.rstrip("\"'")
+        word = "".join(c for c in piece if c not in string.punctuation).lower()
+        if word:
+            row.append(word)
+            if len(row) >= GRAM:
+                yield " ".join(row[-GRAM:])
+        if bare and bare[-1] in ".!?" and not following.lstrip("\"'")[:1].islower():
+            row = []
+
+
+def verify(texts: dict[str, list[str]]) -> int:
+    """Returns how many 8-grams the held-out parts have; exits where one of them is not theirs alone."""
+    held = {part: {run for text in texts[part] for run in runs(text)} for part in ("dev", "test")}
+    shared = [("dev and test", run) for run in held["dev"] & held["test"]]
+    for text in texts["train"]:
+        for run in runs(text):
+            shared += [(f"train and {part}", run) for part in held if run in held[part]]
+    if shared:
+        lines = [f"{where}: {run}" for where, run in shared[:20]]
+        raise SystemExit(f"corpus: {len(shared)} runs of {GRAM} words are in two parts\n" + "\n".join(lines))
+    return sum(map(len, held.values()))
+
+
+def check(folder: Path) -> dict:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    texts = {}
+    for part in PARTS:
+        packed = (folder / f"{part}.txt.xz").read_bytes()
+        content = lzma.decompress(packed)
+        found = {**measure(content), "packed": {"bytes": len(packed), "sha256": hashlib.sha256(packed).hexdigest()}}
+        for key, value in found.items():
+            if manifest["parts"][part][key] != value:
+                said = manifest["parts"][part][key]
+                raise SystemExit(f"corpus: {part}: the manifest has {key} {said}, the file {value}")
+        if sum(manifest["parts"][part]["sources"].values()) != found["documents"]:
+            raise SystemExit(f"corpus: {part}: the sources do not add up to {found['documents']} documents")
+        texts[part] = content.decode().rstrip("\n").split("\n\n")
+    every = [text for part in PARTS for text in texts[part]]
+    if len(set(every)) < len(every):
+        raise SystemExit(f"corpus: {len(every) - len(set(every))} documents are there twice")
+    print(f"{verify(texts)} {GRAM}-grams of dev and test are in no other part; counts and hashes are the manifest's")
+    return manifest
+
+
+def build(inputs: list[tuple[str, Path]], folder: Path, seed: int) -> None:
+    documents: list[Document] = []
+    seen: set[str] = set()
+    sources: dict[str, dict] = {}
+    for source, path in inputs:
+        entry = sources.setdefault(source, {**SOURCES[source], "read": 0, "duplicates": 0})
+        for document in read(source, path):
+            entry["read"] += 1
+            if document.text in seen:
+                entry["duplicates"] += 1
+            else:
+                seen.add(document.text)
+                documents.append(document)
+    parts, report = split(documents, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = {"sources": sources, "split": report, "parts": {}}
+    for part in PARTS:
+        content = ("\n\n".join(document.text for document in parts[part]) + "\n").encode()
+        packed = lzma.compress(content, preset=9 | lzma.PRESET_EXTREME)
+        (folder / f"{part}.txt.xz").write_bytes(packed)
+        manifest["parts"][part] = {
+            **measure(content),
+            "sources": dict(sorted(Counter(document.source for document in parts[part]).items())),
+            "packed": {"bytes": len(packed), "sha256": hashlib.sha256(packed).hexdigest()},
+        }
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("inputs", nargs="*", metavar="SOURCE=PATH")
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--out", type=Path, default=FOLDER)
+    parser.add_argument("--seed", type=int, default=6)
+    options = parser.parse_args()
+    if options.check == bool(options.inputs):
+        raise SystemExit("corpus: either SOURCE=PATH … or --check")
+    pairs = [given.partition("=") for given in options.inputs]
+    for source, _, path in pairs:
+        if source not in SOURCES or not path:
+            raise SystemExit(f"corpus: SOURCE=PATH expected, SOURCE one of {', '.join(SOURCES)}; got {source}")
+    if pairs:
+        build([(source, Path(path).expanduser()) for source, _, path in pairs], options.out, options.seed)
+    manifest = check(options.out)
+    for source, entry in manifest["sources"].items():
+        print(f"{source}: {entry['read']} documents read, {entry['duplicates']} duplicates")
+    print(f"left out of train: {manifest['split']['dropped'] or 'none'}")
+    for part, p in manifest["parts"].items():
+        shares = ", ".join(f"{name} {count / p['documents']:.1%}" for name, count in p["sources"].items())
+        print(
+            f"{part}: {p['documents']} documents ({shares}), {p['sentences']} sentences, {p['words']} words, "
+            f"{p['bytes']} bytes, {p['packed']['bytes']} packed"
+        )
+
+
+if __name__ == "__main__":
+    main()
