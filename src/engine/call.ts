@@ -80,6 +80,8 @@ export interface Call {
   readonly window: number;
   /** Key indices seen beside the window, ascending: sinks, and the spike packet's sparse set. Stored keys come first, then the call's own. */
   readonly extras: readonly number[];
+  /** How many of the extras are the first keys, sinks. */
+  readonly sinks: number;
   /** What a row sees of the call's rows, where that is not all before it: two blocks or more. */
   readonly partitions: PartitionMask | undefined;
   /** The KV cache is emptied before the call. */
@@ -129,10 +131,20 @@ export function prepareCall(rules: CallRules, run: RunOptions, past: Past, input
     exit,
     window,
     extras: verdict.skip === 1 ? [] : extraKeys(sinks, sparseKeys(spikes, before, kept)),
+    sinks,
     partitions: partitionsOf(rules, verdict, gate, before.stored, kept.length),
     flush,
     write: verdict.kvWrites === 1,
   };
+}
+
+/** One token at full depth that the session keeps, in sight of all that full depth sees and no more: what can be run ahead. */
+export function isPlain(
+  { verdict, write, flush, tokens, layers, extras, sinks, exit }: Call,
+  config: ModelConfig,
+): boolean {
+  const whole = verdict.tier === 0 && layers === config.layers && extras.length === sinks;
+  return whole && write && !flush && tokens.length === 1 && !exit;
 }
 
 /**
@@ -234,5 +246,5 @@ function partitionsOf(
   return mask.blocks.length > 1 ? mask : undefined;
 }
 
-const extraKeys = (sinks: number, sparse: readonly number[]): number[] =>
+export const extraKeys = (sinks: number, sparse: readonly number[]): number[] =>
   [...new Set([...Array.from({ length: sinks }, (_, i) => i), ...sparse])].sort((a, b) => a - b);

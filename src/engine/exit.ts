@@ -76,3 +76,13 @@ export function isSure({ score, threshold }: ExitRule, { sum, weighted, second }
   // −Σ p ln p = ln Σe − Σ(e·d) / Σe; of one token it is 0.
   return (vocab === 1 ? 0 : (ln(sum) - weighted / sum) / ln(vocab)) <= threshold;
 }
+
+/**
+ * What drafts are judged by where nothing is said: asked at the model's first exit alone, where a guess is cheap. A wrong one costs that
+ * much and no token, so even odds are enough.
+ */
+export const draftRule = ({ layers, exitLayers }: ModelConfig): ExitRule => ({
+  score: 'maxProb',
+  threshold: 0.5,
+  layers: (exitLayers ?? quarterPoints(layers)).slice(0, 1),
+});

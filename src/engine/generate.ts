@@ -1,4 +1,4 @@
-import { checkInteger, checkKeys, checkSignal } from '../check.js';
+import { checkInteger, checkKeys, checkOneOf, checkSignal } from '../check.js';
 import { MgtError } from '../errors.js';
 import { TokenBytes } from '../generate/bytes.js';
 import type { ChatMessage } from '../generate/chat.js';
@@ -9,8 +9,9 @@ import { StopStrings, type FinishReason } from '../generate/stop.js';
 import { parseGatePacket, type GatePacket } from '../packets/gate.js';
 import { parseSpikePacket, type SpikePacketInput } from '../packets/spike.js';
 import type { Witness } from '../packets/witness.js';
+import { RunAhead, type VerifyStats } from './ahead.js';
 import { checkTokens, type InferInput } from './call.js';
-import { checkExit, type ExitOptions, type ExitRule } from './exit.js';
+import { checkExit, draftRule, type ExitOptions, type ExitRule } from './exit.js';
 import type { GenerationHost } from './generation-host.js';
 import type { Loaded } from './loaded.js';
 import { inSteps, yieldToHost } from './patience.js';
@@ -41,6 +42,11 @@ export interface GenerateOptions extends SampleOptions {
   readonly ring?: boolean | undefined;
   /** When tokens may leave before the last layer: asked for each that a choice hangs on, the prompt's last one and those after it. */
   readonly exit?: ExitOptions | undefined;
+  /**
+   * `verify`: what early layers say is taken for a guess only, drafted while `exit` says yes (default: `draftRule`), and verified by full
+   * depth, several tokens in one pass. Tokens, witnesses and the session afterwards are those of full depth, to the bit.
+   */
+  readonly mode?: 'verify' | undefined;
 }
 
 export interface GeneratedToken {
@@ -64,8 +70,20 @@ const KEYS = [
   'spikes',
   'ring',
   'exit',
+  'mode',
   ...SAMPLE_KEYS,
 ];
+
+/** What a generation took. */
+export interface GenerationStats {
+  /** Tokens that were computed before the first choice: what the session held is none. */
+  prefillTokens: number;
+  /** And after it. */
+  decodeTokens: number;
+  macs: { -readonly [Kind in keyof Macs]: number };
+  /** Drafts and their verification; only with `mode: 'verify'`. */
+  verify?: VerifyStats;
+}
 
 /**
  * Tokens as they are chosen: `for await (const { token, text } of session.generate(…))`. What is known at the end stands in the
@@ -79,8 +97,9 @@ export class Generation implements AsyncIterable<GeneratedToken> {
   readonly tokens: number[] = [];
   /** `stop`: end token or stop string; `length`: maxTokens; `context`: no room. */
   finishReason: FinishReason | undefined;
-  /** Tokens that were computed before the first choice (what the session held is none), and after; what all of it cost. */
-  readonly stats = { prefillTokens: 0, decodeTokens: 0, macs: { linear: 0, attention: 0, head: 0, gate: 0 } };
+  readonly stats: GenerationStats = {
+    ...{ prefillTokens: 0, decodeTokens: 0, macs: { linear: 0, attention: 0, head: 0, gate: 0 } },
+  };
   readonly #iterator: AsyncGenerator<GeneratedToken, void>;
 
   /** Not for callers: use `session.generate`. @throws MgtError `BadInput` naming the option; the session is unchanged */
@@ -105,8 +124,13 @@ export class Generation implements AsyncIterable<GeneratedToken> {
       // The last token is always computed: its logits choose the first one.
       host.rewind(Math.min(commonPrefix(host.held(), ids), ids.length - 1));
       const rest = ids.slice(host.position());
+      const history = ids;
+      const ahead = request.verify && this.#aheadOf(host, request, history);
       const step = async (input: InferInput): Promise<InferResult> => {
-        const done = await inSteps(loaded, signal, 'generate', () => host.steps(input));
+        const one = ahead && input.tokens.length === 1;
+        const done = await inSteps(loaded, signal, 'generate', () =>
+          one ? host.stepsAhead(input, ahead) : host.steps(input),
+        );
         const { macs } = this.stats;
         for (const kind of Object.keys(macs) as (keyof Macs)[]) macs[kind] += done.stats.macs[kind];
         return done;
@@ -120,7 +144,6 @@ export class Generation implements AsyncIterable<GeneratedToken> {
       const text = loaded.hasText ? new Detokenizer(new TokenBytes(loaded.tokenizer().parts), { atStart }) : undefined;
       const writer = new Writer(text, request.stops);
       let waiting: GeneratedToken | undefined;
-      const history = ids;
       for (;;) {
         const token = request.sampler.pick(logits, history, () => host.random());
         if (loaded.endTokens.includes(token)) this.finishReason = 'stop';
@@ -150,6 +173,23 @@ export class Generation implements AsyncIterable<GeneratedToken> {
       release();
     }
   }
+
+  /** @param history ids before the token that is run, that token included */
+  #aheadOf(host: GenerationHost, { sampler, verify, maxTokens }: Request, history: readonly number[]): RunAhead {
+    const { runtime, endTokens } = host.loaded;
+    let random = host.foresee();
+    const ahead = new RunAhead(runtime, {
+      rule: verify!,
+      room: () => maxTokens - this.tokens.length,
+      begin: () => (random = host.foresee()),
+      next: (logits, guessed) => {
+        const token = sampler.pick(logits, [...history, ...guessed], () => random.double());
+        return endTokens.includes(token) ? undefined : token;
+      },
+    });
+    this.stats.verify = ahead.stats;
+    return ahead;
+  }
 }
 
 /** Options, checked. */
@@ -159,7 +199,9 @@ class Request {
   readonly stops: StopStrings;
   readonly maxTokens: number;
   readonly ring: boolean;
+  /** Of emitted tokens, or of drafts. */
   readonly exit: ExitRule | undefined;
+  readonly verify: ExitRule | undefined;
   readonly logits: Float32Array;
 
   constructor(loaded: Loaded, options: GenerateOptions) {
@@ -180,7 +222,10 @@ class Request {
     this.ring = o.ring ?? false;
     if (this.ring && config.positions === 'learned')
       throw new MgtError('UnsupportedMode', 'ring', 'positions that go on', 'learned ones');
-    this.exit = checkExit(o.exit, config);
+    const rule = checkExit(o.exit, config);
+    const verifies = o.mode !== undefined && checkOneOf('mode', o.mode, ['verify']) === 'verify';
+    this.exit = verifies ? undefined : rule;
+    this.verify = verifies ? (rule ?? draftRule(config)) : undefined;
     this.logits = new Float32Array(config.vocab);
   }
 

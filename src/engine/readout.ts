@@ -5,7 +5,8 @@ import type { Rows, Runtime } from './runtime.js';
 
 /** Which rows of a pass are read, when they may leave, and where their logits go. */
 export interface Reading {
-  /** Rows of the pass: 0..rows−1. */
+  /** Rows of the pass, from `first` (default 0) on. */
+  readonly first?: number | undefined;
   readonly rows: number;
   /** All are read, or the last one. */
   readonly all: boolean;
@@ -26,20 +27,25 @@ export class Readout {
   readonly #rt: Runtime;
   readonly #reading: Reading;
   readonly #values: Float32Array;
+  readonly #base: number;
+  readonly #end: number;
+  /** First row that is read. */
   readonly #first: number;
   /** u8[rows]: 1 for a row that has left; none where no row may. */
   readonly #gone: Uint8Array | undefined;
 
   /** @param values f32[rows read][vocab] */
   constructor(rt: Runtime, reading: Reading, values: Float32Array) {
-    const { rows, all, layers, exit } = reading;
+    const { first = 0, rows, all, layers, exit } = reading;
     this.#rt = rt;
     this.#reading = reading;
     this.#values = values;
-    this.#first = all ? 0 : rows - 1;
+    this.#base = first;
+    this.#end = first + rows;
+    this.#first = all ? first : this.#end - 1;
     this.#gone = exit && new Uint8Array(rows);
     this.left = rows;
-    this.layers = new Array<number>(rows - this.#first).fill(layers);
+    this.layers = new Array<number>(this.#end - this.#first).fill(layers);
   }
 
   /** Those of some rows that go on. */
@@ -55,7 +61,7 @@ export class Readout {
   #runs({ first, count }: Rows, state: 0 | 1): Rows[] {
     const runs: { first: number; count: number }[] = [];
     for (let row = first; row < first + count; row++) {
-      if (this.#gone![row] !== state) continue;
+      if (this.#gone![row - this.#base] !== state) continue;
       const last = runs.at(-1);
       if (last && last.first + last.count === row) last.count++;
       else runs.push({ first: row, count: 1 });
@@ -91,8 +97,8 @@ export class Readout {
 
   /** Reads the rows that have not left, after all layers. */
   rest(): void {
-    const { rows, layers } = this.#reading;
-    this.#read(this.going({ first: this.#first, count: rows - this.#first }), layers, () => true);
+    const rest = this.going({ first: this.#first, count: this.#end - this.#first });
+    this.#read(rest, this.#reading.layers, () => true);
   }
 
   /** Logits of rows, a few at a time; those of rows that leave are the output. `leaves` is given the place among these few. */
@@ -113,7 +119,7 @@ export class Readout {
           const values = this.#values.subarray(to * vocab);
           copyFinite(this.#rt.arena.f32, at.out / 4 + place * vocab, values, vocab);
           this.layers[to] = ran;
-          if (this.#gone) this.#gone[row] = 1;
+          if (this.#gone) this.#gone[row - this.#base] = 1;
           this.left--;
         }
       }

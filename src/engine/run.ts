@@ -12,7 +12,7 @@ import { copyFinite } from './output.js';
 import { pieces } from './pieces.js';
 import { Readout } from './readout.js';
 import type { Keys, Runtime, Segment } from './runtime.js';
-import type { Stats } from './stats.js';
+import type { Counts, Stats } from './stats.js';
 
 /** The answer to one `infer`. Exactly one of `embedding` (encoders) and `logits` (decoders) is there. */
 export interface InferResult {
@@ -85,8 +85,9 @@ export function* callSteps(
 }
 
 /**
- * The records of a call in the arena, and what the caller is told. `cached`: nothing ran since `begin`.
+ * The records of a call in the arena, and what the caller is told.
  * @param layers run by each row that is read
+ * @param cached 1: nothing ran
  */
 export function resultOf(
   rt: Runtime,
@@ -95,9 +96,9 @@ export function resultOf(
   values: Float32Array,
   layers: readonly number[],
   cached: 0 | 1 = 0,
+  counts: Counts = rt.counts(),
 ): InferResult {
   const { arena, plan } = rt;
-  const counts = rt.counts();
   const witness = witnessOf(call.gate, call.verdict, counts.layersExecuted, rules.policyId);
   encodeGatePacket(call.gate, arena.view, plan.at.gatePacket);
   encodeSpikePacket(call.spikes ?? NEUTRAL_SPIKES, arena.view, plan.at.spikePacket);

@@ -4,7 +4,17 @@ import { encodeSnapshot, type SessionState } from '../format/snapshot.js';
 import { Trace } from '../gate/trace.js';
 import type { Witness } from '../packets/witness.js';
 import { Random } from '../random.js';
-import { NO_PAST, prepareCall, type Call, type InferInput, type Past } from './call.js';
+import type { RunAhead } from './ahead.js';
+import {
+  extraKeys,
+  isPlain,
+  MAX_POSITION,
+  NO_PAST,
+  prepareCall,
+  type Call,
+  type InferInput,
+  type Past,
+} from './call.js';
 import { commitUnder, type Commit } from './commit.js';
 import { finish } from './forward.js';
 import { Generation, type GenerateOptions } from './generate.js';
@@ -125,9 +135,46 @@ export class Session {
     }
     if (call.write) this.#keep(rt, call, values, over);
     if (call.flush) this.#flush();
+    return this.#done(result);
+  }
+
+  #done(result: InferResult): InferResult {
     this.#last = result.witness;
     this.#trace.push(result.witness);
     return result;
+  }
+
+  /**
+   * The same of one token of a generation that runs ahead: kept from what has been run already, else run with what may follow it. A call
+   * that does not run at full depth and is kept, or for which the ring has no room, runs alone.
+   */
+  *#stepsAhead(input: InferInput, ahead: RunAhead): Generator<void, InferResult> {
+    const loaded = this.#live();
+    const { runtime: rt, rules } = loaded;
+    const call = prepareCall(rules, this.#run, this.#past(rt), input);
+    const { ring } = this.#block;
+    const most = ahead.most(rt, Math.min(ring.capacity - ring.validLength, MAX_POSITION - this.#position));
+    const known = ahead.has(call.tokens[0]!, this.#position);
+    if (!isPlain(call, rules.config) || (most < 2 && !known)) {
+      ahead.drop();
+      return yield* this.#steps(input);
+    }
+    if (!known) {
+      const sinks = call.sinks > 0 ? Math.min(this.#run.sinks, ring.validLength + most) : 0;
+      const keys = { ...this.#keys(rt, call), kept: appendRuns(ring, most), extras: extraKeys(sinks, []) };
+      const steps = ahead.run(rt, call, keys, most);
+      while (!steps.next().done) {
+        yield;
+        this.#live();
+      }
+    }
+    const values = outputFor(input.out, callSize(rt.config, call));
+    const before = this.#log && this.#known === 'state' ? this.snapshot() : undefined;
+    const counts = ahead.take(values);
+    const result = resultOf(rt, rules, call, values, [rt.config.layers], 0, counts);
+    if (this.#log) this.#record(loaded, this.#log, call, result, before);
+    this.#keep(rt, call, values, 0);
+    return this.#done(result);
   }
 
   /**
@@ -148,7 +195,9 @@ export class Session {
       position: () => this.#position,
       rewind: (n) => this.#rewind(n),
       steps: (input) => this.#steps(input),
+      stepsAhead: (input, ahead) => this.#stepsAhead(input, ahead),
       random: () => this.#random.double(),
+      foresee: () => new Random(this.#random.state),
       claim: () => this.#claim(),
     };
   }

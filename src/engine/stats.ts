@@ -16,6 +16,9 @@ export interface Macs {
   readonly gate: number;
 }
 
+/** All kinds together. */
+export const sumOf = ({ linear, attention, head, gate }: Macs): number => linear + attention + head + gate;
+
 /** What ran, counted where it ran. */
 export interface Counts {
   readonly layersExecuted: number;
