@@ -1,12 +1,13 @@
 """Which tokens the model may write, and which of its sentences and stories are kept."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
 
-from stories import NAMES, TABLES, Segment, Story
+from stories import NAMES, PLOTS, TABLES, Segment, Story
 
 NOT_IN_TEXT = -1e9
 ASKED = re.compile(r'"( \w+)? asked')
@@ -24,8 +25,9 @@ GLAD = set(
     "happy glad proud excited cheerful fun laughed laughing smiled smiling smile love loved enjoyed wonderful great "
     "happily".split()
 )
+FEELINGS = SAD | GLAD | {"surprised", "felt", "feel", "again", "both", "best", "good", "together", "believe"}
 # What the model says too often, and how much less likely that is made.
-OVERUSED = {"special": 1.5, "big": 1.0, "very": 0.7, "happy": 0.5, "little": 0.5, "always": 0.4, "animals": 0.5}
+OVERUSED = {"special": 1.5, "big": 1.0, "looked": 1.0, "very": 0.7, "happy": 0.5, "little": 0.5, "always": 0.4}
 SPEECH_ONLY = set(
     "i you we me us my your our mine yours ours myself yourself hello hi goodbye bye oh wow hey please thanks".split()
 )
@@ -68,7 +70,7 @@ def read_words() -> set[str]:
     return words
 
 
-GRAM = 8  # words in a row that no two stories share
+GRAM = 8  # words in a row that stories do not share where there is a choice
 BREAKS = '.!?"'
 
 
@@ -81,14 +83,49 @@ def fragments(text: str) -> list[list[str]]:
     return [words_of(piece) for piece in re.split(r'[.!?"]', text)]
 
 
+def sentences(text: str) -> list[list[str]]:
+    """The words of each sentence; what is said and who says it are one (as corpus.py has it)."""
+    return [words_of(piece) for piece in re.split(r"""(?<=[.!?])["']*\s+(?!["']?[a-z])""", text)]
+
+
 def grams(words: list[str]) -> list[int]:
     return [hash(tuple(words[i : i + GRAM])) for i in range(len(words) - GRAM + 1)]
 
 
+class Seen:
+    """The 8-grams of texts."""
+
+    def __init__(self, parts: Callable[[str], list[list[str]]] = fragments):
+        self.grams: set[int] = set()
+        self.total, self.parts = 0, parts
+
+    def of(self, text: str) -> list[int]:
+        return [gram for words in self.parts(text) for gram in grams(words)]
+
+    def stale(self, text: str) -> bool:
+        return any(gram in self.grams for gram in self.of(text))
+
+    def learn(self, text: str) -> int:
+        """Returns how many of the text's 8-grams were not new."""
+        new = self.of(text)
+        doubles = sum(gram in self.grams for gram in new)
+        self.grams.update(new)
+        self.total += len(new)
+        return doubles
+
+
+def plot_words() -> set[str]:
+    lines = (line.text for plot in PLOTS.values() for block in plot.blocks for line in block)
+    tables = (TABLES["lists"], *(plot.lists for plot in PLOTS.values()))
+    lists = (item for table in tables for items in table.values() for item in items)
+    return set(re.findall(r"\b[a-z]{3,}\b", re.sub(r"\{\w+\}", "", " ".join([*lines, *lists]))))
+
+
 class Sentences:
-    longest = 26  # tokens
+    longest, longest_said = 22, 14  # tokens of a sentence in narration and in speech
     # Off the logits of an end for each token short of `early`, and on them for each past `late`.
-    early, late, hold, urge = 6, 13, 0.4, 0.25
+    early, late, hold, urge = 5, 10, 0.4, 0.25
+    near = 0.7  # on a content word of the story
     hush = 0.45  # off a word's logit for each time the model has used it in this story
 
     def __init__(self, tokenizer: Tokenizer):
@@ -96,8 +133,7 @@ class Sentences:
         single = lambda text: ids[0] if len(ids := tokenizer.encode(text).ids) == 1 else None
         self.tokenizer = tokenizer
         # The grams of the stories kept so far, and of all of the wave at work.
-        self.seen: set[int] = set()
-        self.wave: set[int] = set()
+        self.seen, self.wave, self.held = Seen(), Seen(), Seen(sentences)
         plain, starts, names = {}, {}, {}
         for word in sorted(words):
             if word != "i" and (token := single(" " + word)) is not None:
@@ -105,6 +141,9 @@ class Sentences:
             if (token := single(word.capitalize())) is not None:
                 starts[token] = word
         plain[single(" I")] = "i"
+        # Words that only plots have are for their stories.
+        own = {token: word for word in plot_words() - words if (token := single(" " + word)) is not None}
+        plain = {**own, **plain}
         for name in sorted({n for group in NAMES.values() for n in group} | {"Mom", "Dad", "Grandma", "Grandpa"}):
             if (token := single(" " + name)) is not None:
                 names[token] = name
@@ -142,16 +181,21 @@ class Sentences:
         nouns -= {"child"}
         nouns |= {"girl", "boy"}
         self.nouns = {at[t]: w for t, w in {**plain, **starts}.items() if w in nouns or w.rstrip("s") in nouns}
-        self.counted = {at[t] for t, w in plain.items() if len(w) > 2 and w not in FUNCTION}
+        self.nouns.update({at[t]: w for t, w in own.items()})
+        self.content = {at[t]: w for t, w in plain.items() if len(w) > 2 and w not in FUNCTION}
 
     def bans(self, story: Story) -> torch.Tensor:
         """What a story adds to the logits [allowed]: names and creatures of other stories are out."""
         out = torch.zeros(len(self.at))
+        for i, word in self.content.items():
+            if word in story.words:
+                out[i] = self.near
         for i, name in self.names.items():
             if name not in story.names and name.lower() not in story.words:
                 out[i] = NOT_IN_TEXT
         for i, noun in self.nouns.items():
-            if noun not in story.words and noun.rstrip("s") not in story.words:
+            # Heroes have names; "the robot" reads like somebody else.
+            if noun in story.kinds.values() or noun not in story.words and noun.rstrip("s") not in story.words:
                 out[i] = NOT_IN_TEXT
         return out
 
@@ -182,47 +226,50 @@ class Sentences:
 
     def count(self, used: torch.Tensor, sentence: list[int]) -> None:
         for token in sentence:
-            if (i := self.at.get(token)) in self.counted:
+            if (i := self.at.get(token)) in self.content:
                 used[i] = min(used[i] + 1, 3)
 
     def accept(self, story: Story, segment: Segment, before: str, said: str, after: str) -> bool:
         """`before` and `after`: the text around the sentence's part `said`."""
         words = words_of(said)
-        if len(words) < (2 if segment.speech else 1) or said.count(",") > 2:
+        if len(words) < (2 if segment.speech else 1) or said.count(",") > 1:
             return False
         if any(a == b for a, b in zip(words, words[1:])):
             return False
         content = [w for w in words if len(w) > 2 and w not in FUNCTION]
         if len(set(content)) < len(content):
             return False
+        # A bare feeling is no news.
+        if not segment.speech and all(w in FEELINGS for w in content):
+            return False
         opener = fragments(before)[-1] if before[-1] not in BREAKS else []
         new = grams(opener + words)[max(0, len(opener) - GRAM + 1) :]
-        if any(gram in self.seen or gram in self.wave for gram in new):
+        if any(gram in seen.grams for seen in (self.seen, self.wave, self.held) for gram in new):
             return False
-        # Nobody is called by what another is.
+        # Something new is said, and nobody does a thing to himself or is a friend's namesake.
+        near = {w for piece in fragments(before)[-4:] + fragments(after)[:2] for w in piece}
+        if content and all(w in near for w in content):
+            return False
+        if any((opener + words).count(name.lower()) > 1 for name in story.names):
+            return False
+        # Nobody is called by what another is, or is said to be it.
         for name, kind in re.findall(r"(\w+) the (\w+)", before[-20:] + said):
             if story.kinds.get(name, kind) != kind:
                 return False
+        kinds = "|".join(story.kinds.values())
+        if re.search(rf"\b(?:an?|another) (?:\w+ )?(?:{kinds})\b", " ".join(opener + words)):
+            return False
         return not re.search(r"[,'] *[.!?,]|^[.!?]", said)
-
-    def learn(self, text: str) -> None:
-        """A story is kept."""
-        self.seen.update(gram for words in fragments(text) for gram in grams(words))
 
     def take(self, before: str, said: str) -> None:
         """A sentence is accepted; what stood before it in its story is so already."""
         opener = fragments(before)[-1] if before[-1] not in BREAKS else []
-        self.wave.update(grams(opener + words_of(said)))
+        self.wave.grams.update(grams(opener + words_of(said)))
 
-    def fresh(self, story: Story) -> bool:
-        """Whether what the tables alone say in this story was not said so before; then it is taken."""
-        own = {g for s in story.segments if s.text for words in fragments(s.text) for g in grams(words)}
-        if own & self.seen or own & self.wave:
-            return False
-        self.wave |= own
-        return True
+    def stale(self, text: str) -> bool:
+        return self.held.stale(text) or self.seen.stale(text) or self.wave.stale(text)
 
     def whole(self, text: str) -> bool:
         if not text.isascii() or text.count('"') % 2 or text[-1] not in '.!?"':
             return False
-        return 60 <= len(text.split()) <= 260
+        return 60 <= len(text.split()) <= 300

@@ -1,13 +1,21 @@
-"""Seeds into stories-to-be: the tables' plots with their slots filled, as a prompt and the segments of the text.
+"""Seeds into stories-to-be: plots with their slots filled from the tables, as beats of set text and places to write.
 
-A plot's lines are beats. In a line `[a|b]` is a choice, `{slot}` a filling, and `~` the place where the model writes to
-the end of the sentence; `~"` the same inside speech; `~-` without glad words, `~+` without sad ones. A line that starts
-with `?` comes in half of the stories. @opening and @ending stand for one of the common ones.
+plots/*.txt hold plots, one after another: `# name`, a line that says what it is about (the model's prompt), `@ list =
+a|b|c` lines for lists of its own, then beats, one a line. `[a|b]` is a choice and `{slot}` a filling; {athing} has its
+article, {thing2} is another item, {Thing} a capital. In front of a line `? ` means in half of the stories, `| ` one of
+the block of such lines (an empty line parts two blocks), `+ ` an embellishment: a line in which the model writes from
+each `~` to the end of the sentence (`~-` without glad words, `~+` without sad ones). A story is whole without any of
+these. @opening and @ending stand for a common one.
+
+usage: stories.py --check [N] [FILE …]   expands every plot N times and reports what is wrong
+       stories.py --print N [PLOT]       N stories without embellishments
 """
 
 import json
 import random
 import re
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,22 +23,58 @@ HERE = Path(__file__).parent
 TABLES = json.loads((HERE / "tables.json").read_text())
 PRONOUNS = {"f": ("she", "her", "her", "herself"), "m": ("he", "his", "him", "himself")}
 CHOICE = re.compile(r"\[([^\[\]]*)\]")
+ONCE = re.compile(rf"\b({'|'.join([*TABLES['lists']['color'], *TABLES['lists']['size']])}) \1\b")
+NAMES = {gender: names.split() for gender, names in TABLES["names"].items()}
+EXTRAS = 0.7  # the share of embellishments that a filled story gets
+DRAWS = 8  # of a line, before one whose words were seen is taken all the same
 
 
-def read_plots() -> dict[str, list[str]]:
-    plots: dict[str, list[str]] = {}
-    for line in (HERE / "plots.txt").read_text().splitlines():
-        if line.startswith("# "):
-            plots[line[2:]] = []
-        elif line.strip():
-            plots[next(reversed(plots))].append(line)
+@dataclass
+class Line:
+    text: str
+    half: bool = False
+    extra: bool = False
+
+
+@dataclass
+class Plot:
+    name: str
+    about: str
+    lists: dict[str, list[str]]
+    blocks: list[list[Line]]  # of each block one line is taken
+    file: str = ""
+
+
+def read_plots(path: Path) -> dict[str, Plot]:
+    plots: dict[str, Plot] = {}
+    plot, joined = None, False
+    for text in path.read_text().splitlines():
+        text = text.strip()
+        if text.startswith("# "):
+            plot = plots[text[2:]] = Plot(text[2:], "", {}, [], path.name)
+        elif text.startswith("@ "):
+            name, _, items = text[2:].partition("=")
+            plot.lists[name.strip()] = [item.strip() for item in items.split("|")]
+        elif text and not plot.about and path.name != "common.txt":
+            plot.about = text
+        elif text:
+            marks = re.match(r"(?:[?+|] )*", text)[0]
+            line = Line(text[len(marks) :].strip(), "?" in marks, "+" in marks)
+            if "|" in marks and joined:
+                plot.blocks[-1].append(line)
+            else:
+                plot.blocks.append([line])
+            joined = "|" in marks
+            continue
+        joined = False
     return plots
 
 
-PLOTS = read_plots()
-ENDINGS = PLOTS.pop("endings")
-OPENINGS = PLOTS.pop("openings")
-NAMES = {gender: names.split() for gender, names in TABLES["names"].items()}
+COMMON = {name: [block[0].text for block in p.blocks] for name, p in read_plots(HERE / "plots/common.txt").items()}
+PLOTS: dict[str, Plot] = {}
+for file in sorted((HERE / "plots").glob("*.txt")):
+    if file.name != "common.txt":
+        PLOTS.update(read_plots(file))
 
 
 @dataclass
@@ -43,75 +87,83 @@ class Segment:
 
 
 @dataclass
+class Beat:
+    segments: list[Segment]
+    extra: bool
+
+
+@dataclass
 class Story:
     seed: int
     plot: str
     prompt: str
     names: list[str]
     kinds: dict[str, str]  # a name to what it is
-    segments: list[Segment]
+    beats: list[Beat]
     words: set[str]
+
+    def plain(self) -> str:
+        return " ".join(beat.segments[0].text for beat in self.beats if not beat.extra)
 
 
 def article(noun: str) -> str:
     return ("an " if noun[0] in "aeiou" else "a ") + noun
 
 
-def person(choose: random.Random, taken: list[str], kinds: str) -> dict[str, str]:
-    """A child or an animal: its name, what it is, its pronouns."""
-    gender = choose.choice("fm")
-    name = choose.choice([n for n in NAMES[gender] if n not in taken])
-    taken.append(name)
-    kind = choose.choice(TABLES[kinds].split())
-    if kind == "child":
-        kind = "girl" if gender == "f" else "boy"
-    subject, possessive, object_, self_ = PRONOUNS[gender]
-    return {"name": name, "kind": kind, "he": subject, "his": possessive, "him": object_, "self": self_}
+class Slots:
+    """The fillings of one story; forms of a slot ({athing}, {Thing}) are made when they are asked for."""
+
+    def __init__(self, choose: random.Random, lists: dict[str, list[str]]):
+        self.names: list[str] = []
+        self.values: dict[str, str] = {}
+        hero = self.person(choose, "N", "", TABLES["heroes"])
+        friend = self.person(choose, "F", "f", TABLES["friends"])
+        while friend == hero and hero not in ("girl", "boy"):
+            friend = self.kind(choose, self.values["fhe"], TABLES["friends"])
+        self.values |= {"kind": hero, "fkind": friend}
+        self.kinds = dict(zip(self.names, (hero, friend)))
+        for table, items in {**TABLES["lists"], **lists}.items():
+            both = choose.sample(items, 2) if len(items) > 1 else items * 2
+            self.values[table], self.values[table + "2"] = both
+
+    def person(self, choose: random.Random, slot: str, prefix: str, kinds: str) -> str:
+        """A child or an animal: its name and pronouns; returns what it is."""
+        gender = choose.choice("fm")
+        self.values[slot] = choose.choice([n for n in NAMES[gender] if n not in self.names])
+        self.names.append(self.values[slot])
+        for key, word in zip(("he", "his", "him", "self"), PRONOUNS[gender]):
+            self.values[prefix + key] = word
+        return self.kind(choose, PRONOUNS[gender][0], kinds)
+
+    def kind(self, choose: random.Random, he: str, kinds: str) -> str:
+        kind = choose.choice(kinds.split())
+        return kind if kind != "child" else "girl" if he == "she" else "boy"
+
+    def __getitem__(self, slot: str) -> str:
+        if slot in self.values:
+            return self.values[slot]
+        if slot[0].isupper():
+            text = self[slot[0].lower() + slot[1:]]
+            return text[0].upper() + text[1:]
+        if slot[0] == "a" and slot[1:] in self.values:
+            return article(self.values[slot[1:]])
+        raise KeyError(slot)
 
 
-def fillings(choose: random.Random) -> tuple[dict[str, str], list[str]]:
-    taken: list[str] = []
-    hero, friend = person(choose, taken, "heroes"), person(choose, taken, "friends")
-    while friend["kind"] == hero["kind"] and hero["kind"] not in ("girl", "boy"):
-        kind = choose.choice(TABLES["friends"].split())
-        friend["kind"] = kind.replace("child", "girl" if friend["he"] == "she" else "boy")
-    slots = {"N": hero["name"], "F": friend["name"], "kind": hero["kind"], "fkind": friend["kind"]}
-    for key in ("he", "his", "him", "self"):
-        slots[key], slots["f" + key] = hero[key], friend[key]
-        slots[key.capitalize()], slots["F" + key] = hero[key].capitalize(), friend[key].capitalize()
-    for table in TABLES["lists"]:
-        items = choose.sample(TABLES["lists"][table], 2)
-        slots[table], slots[table + "2"] = items
-    for table in ("thing", "toy", "food", "gift", "animal"):
-        for suffix in ("", "2"):
-            slots["a" + table + suffix] = article(slots[table + suffix])
-            slots["A" + table + suffix] = article(slots[table + suffix]).capitalize()
-    for key in ("kind", "fkind"):
-        slots["a" + key] = article(slots[key])
-    return slots, taken
-
-
-def expand(text: str, choose: random.Random, slots: dict[str, str]) -> str:
+def expand(text: str, choose: random.Random, slots: Slots) -> str:
     while match := CHOICE.search(text):
         text = text[: match.start()] + choose.choice(match[1].split("|")) + text[match.end() :]
-    return re.sub(r"\{(\w+)\}", lambda m: slots[m[1]], text)
+    # An item of a plot's own list may hold slots itself.
+    while "{" in text:
+        text = re.sub(r"\{(\w+)\}", lambda m: slots[m[1]], text)
+    text = re.sub(r" {2,}", " ", text).strip()
+    # "a {color}" of something orange, "a {size} {animal}" of a small little bird.
+    text = re.sub(r"\b([Aa]) (?=[aeiouAEIOU])(?!one|once|uni|use|usu|eu|uke)", r"\1n ", text)
+    return ONCE.sub(r"\1", text)
 
 
-def make_story(seed: int) -> Story:
-    """The same story-to-be for the same seed, whatever was made before."""
-    choose = random.Random(seed)
-    plot = choose.choice(sorted(PLOTS))
-    slots, names = fillings(choose)
-    about, *lines = PLOTS[plot]
-    lines = [line.lstrip("? ") for line in lines if not (line.startswith("?") and choose.random() < 0.5)]
-    if lines[0] == "@opening":
-        lines[0] = choose.choice(OPENINGS)
-    if lines[-1] == "@ending":
-        # Nobody comes in at the end who was not there before.
-        alone = not any("{F}" in line for line in lines)
-        lines[-1] = choose.choice([line for line in ENDINGS if not (alone and "{F}" in line)])
-    text = " ".join(expand(line, choose, slots) for line in lines)
-    about = expand(about, choose, slots)
+def segments_of(text: str) -> list[Segment]:
+    """`text` parted at the places where the model writes."""
     segments: list[Segment] = []
     for piece in re.split(r"(~[+-]?\"?)", text):
         if piece.startswith("~"):
@@ -121,6 +173,53 @@ def make_story(seed: int) -> Story:
             segments.append(Segment('"' + piece.rstrip()))
         elif piece.strip():
             segments.append(Segment(piece.strip()))
-    kinds = {slots["N"]: slots["kind"], slots["F"]: slots["fkind"]}
+    return segments
+
+
+def make_story(seed: int, stale: Callable[[str], bool] = lambda text: False, plot: Plot | None = None) -> Story:
+    """The same story-to-be for the same seed, but that a line whose text is `stale` is drawn again."""
+    choose = random.Random(seed)
+    plot = plot or PLOTS[choose.choice(sorted(PLOTS))]
+    slots = Slots(choose, plot.lists)
+    # A `?` or a `+` in front of its first line is a block's.
+    blocks = [b for b in plot.blocks if choose.random() < (EXTRAS if b[0].extra else 0.5 if b[0].half else 1)]
+    # Nobody comes in at the end who was not there before.
+    met = any("{F}" in line.text for block in blocks for line in block if not line.extra)
+    beats = []
+    for block in blocks:
+        common = COMMON.get(block[0].text[1:] + "s", [])
+        options = [Line(text) for text in common if met or "{F}" not in text] or block
+        for _ in range(DRAWS):
+            line = choose.choice(options)
+            text = expand(line.text, choose, slots)
+            if not stale(text):
+                break
+        else:
+            if line.half:
+                continue
+        beats.append(Beat(segments_of(text) if line.extra else [Segment(text)], line.extra))
+    about = expand(plot.about, choose, slots)
+    text = " ".join(s.text for beat in beats for s in beat.segments if s.text)
     words = set(re.findall(r"[a-z]+", (text + " " + about).lower()))
-    return Story(seed, plot, TABLES["prompt"].replace("{about}", about), names, kinds, segments, words)
+    prompt = TABLES["prompt"].replace("{about}", about)
+    return Story(seed, plot.name, prompt, slots.names, slots.kinds, beats, words)
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--print"]:
+        plot = PLOTS[sys.argv[3]] if len(sys.argv) > 3 else None
+        for seed in range(int(sys.argv[2])):
+            story = make_story(seed, plot=plot)
+            print(f"* {story.plot} | {story.plain()}\n")
+    elif sys.argv[1:2] == ["--check"]:
+        import check
+
+        numbers = [int(a) for a in sys.argv[2:] if a.isdigit()]
+        files = [Path(a).name for a in sys.argv[2:] if not a.isdigit()]
+        sys.exit(check.check(numbers[0] if numbers else 200, files))
+    else:
+        raise SystemExit(__doc__)
+
+
+if __name__ == "__main__":
+    main()
