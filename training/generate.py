@@ -325,8 +325,8 @@ def write_filled(options: argparse.Namespace) -> None:
         seconds, busy = time.time() - start, time.process_time() - cpu
         print(
             f"wave {wave}: {len(kept)}/{len(stories)} stories, {total} tokens ({written} the model's), {lost} lines "
-            f"left out, 8-grams not new {100 * doubles / grams:.2f} %, {steps} fed, {seconds:.0f} s ({busy:.0f} s CPU): "
-            f"{steps / busy:.0f} fed/s, {total / busy:.0f} kept/s of CPU",
+            f"left out, 8-grams not new {100 * doubles / grams:.2f} %, {steps} fed, {seconds:.0f} s "
+            f"({busy:.0f} s CPU): {steps / busy:.0f} fed/s, {total / busy:.0f} kept/s of CPU",
             flush=True,
         )
         for row in kept[: options.print]:
