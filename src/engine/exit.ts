@@ -35,8 +35,8 @@ export function checkExit(value: unknown, { kind, layers, exitLayers }: ModelCon
   const { threshold } = raw;
   if (typeof threshold !== 'number' || !(threshold >= least && threshold <= 1))
     throw new MgtError('BadInput', 'exit.threshold', `a number in ${least}..1`, threshold);
-  const asked = raw.layers === undefined ? (exitLayers ?? quarterPoints(layers)) : checkAsked(raw.layers, layers);
-  return Object.freeze({ score, threshold, layers: Object.freeze([...asked]) });
+  const asked = raw.layers === undefined ? [...(exitLayers ?? quarterPoints(layers))] : checkAsked(raw.layers, layers);
+  return Object.freeze({ score, threshold, layers: Object.freeze(asked) });
 }
 
 /** Layers a call may run at most. @throws MgtError `BadInput`; `UnsupportedMode` for an encoder */
@@ -46,13 +46,14 @@ export function checkLayers(value: unknown, { kind, layers }: ModelConfig): numb
   return checkInteger('layers', value, 1, layers);
 }
 
+/** Each is read once: what was checked is what is asked. */
 function checkAsked(value: unknown, layers: number): readonly number[] {
   if (!Array.isArray(value) || value.length === 0)
     throw new MgtError('BadInput', 'exit.layers', 'a list of layers', value);
-  value.reduce((last: number, layer: unknown, i) => {
-    return checkInteger(`exit.layers[${i}]`, layer, last + 1, layers - 1);
-  }, 0);
-  return value as number[];
+  let last = 0;
+  return Array.from(value as unknown[], (layer, i) => {
+    return (last = checkInteger(`exit.layers[${i}]`, layer, last + 1, layers - 1));
+  });
 }
 
 /** A quarter, half and three quarters of the layers, rounded up; none of a model of one layer. */
@@ -78,11 +79,10 @@ export function isSure({ score, threshold }: ExitRule, { sum, weighted, second }
 }
 
 /**
- * What drafts are judged by where nothing is said: asked at the model's first exit alone, where a guess is cheap. A wrong one costs that
- * much and no token, so even odds are enough.
+ * What drafts are judged by where nothing is said: asked at the model's first exit alone, where a guess is cheap. A wrong guess costs a
+ * token's whole pass, a right one saves a part of it, so the odds must be good.
  */
 export const draftRule = ({ layers, exitLayers }: ModelConfig): ExitRule => ({
-  score: 'maxProb',
-  threshold: 0.5,
+  ...{ score: 'maxProb', threshold: 0.9 },
   layers: (exitLayers ?? quarterPoints(layers)).slice(0, 1),
 });

@@ -14,7 +14,7 @@ import { checkTokens, type InferInput } from './call.js';
 import { checkExit, draftRule, type ExitOptions, type ExitRule } from './exit.js';
 import type { GenerationHost } from './generation-host.js';
 import type { Loaded } from './loaded.js';
-import { inSteps, yieldToHost } from './patience.js';
+import { inSteps, Patience } from './patience.js';
 import type { InferResult } from './run.js';
 import type { Macs } from './stats.js';
 
@@ -125,10 +125,11 @@ export class Generation implements AsyncIterable<GeneratedToken> {
       host.rewind(Math.min(commonPrefix(host.held(), ids), ids.length - 1));
       const rest = ids.slice(host.position());
       const history = ids;
+      const patience = new Patience();
       const ahead = request.verify && this.#aheadOf(host, request, history);
       const step = async (input: InferInput): Promise<InferResult> => {
         const one = ahead && input.tokens.length === 1;
-        const done = await inSteps(loaded, signal, 'generate', () =>
+        const done = await inSteps(loaded, signal, 'generate', patience, () =>
           one ? host.stepsAhead(input, ahead) : host.steps(input),
         );
         const { macs } = this.stats;
@@ -163,7 +164,7 @@ export class Generation implements AsyncIterable<GeneratedToken> {
           yield waiting;
           waiting = undefined;
         }
-        await yieldToHost();
+        if (patience.isOver) await patience.rest();
         checkSignal(signal, 'generate');
         result = await step({ tokens: [token], ...request.packets(this.tokens.length), exit, out: logits });
         this.stats.decodeTokens++;

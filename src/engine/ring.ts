@@ -88,6 +88,11 @@ export function joinRuns(runs: readonly Run[]): Run[] {
 
 /** Slots of the tokens first..first + count − 1 of those that lie in `runs`. */
 export function partOf(runs: readonly Run[], first: number, count: number): Run[] {
+  const [only] = runs;
+  if (only && runs.length === 1) {
+    const to = Math.min(only.count, first + count);
+    return to > first ? [{ slot: only.slot + first, count: to - first }] : [];
+  }
   let before = 0;
   return joinRuns(
     runs.map((run) => {

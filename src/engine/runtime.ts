@@ -1,6 +1,6 @@
 import type { Arena } from '../arena/arena.js';
 import type { ModelConfig, Quant } from '../config.js';
-import type { KernelExports, KernelName } from '../kernels/catalogue.js';
+import { KERNELS, type KernelExports, type KernelName } from '../kernels/catalogue.js';
 import type { Plan } from '../plan/plan.js';
 import { joinRuns, partOf, type Run } from './ring.js';
 import type { LogitStats } from './exit.js';
@@ -9,6 +9,8 @@ import { locateWeights, type Linear, type NormWeights, type Weights } from './we
 
 const GEMM = { int8: 'gemmI8', int7: 'gemmI7', int4: 'gemmI4' } as const;
 const GEMV = { int8: 'gemvI8', int7: 'gemvI7', int4: 'gemvI4' } as const;
+/** Places in the catalogue. */
+const ID = Object.fromEntries(KERNELS.map((name, i) => [name, i])) as Record<KernelName, number>;
 /** Kernels that run relaxed dot in the relaxed build. */
 const RELAXED: readonly KernelName[] = [GEMM.int7, GEMV.int7, GEMM.int4, GEMV.int4];
 
@@ -19,7 +21,7 @@ export interface Rows {
 }
 
 /** Rows in all. */
-export const countOf = (runs: readonly Rows[]): number =>
+export const countOf = (runs: readonly { readonly count: number }[]): number =>
   runs.length === 1 ? runs[0]!.count : runs.reduce((sum, { count }) => sum + count, 0);
 
 /** Rows that attend together: after the stored keys, the rows of the pass that `sees` names, and each other. */
@@ -57,12 +59,17 @@ export class Runtime {
   readonly weights: Weights;
   readonly build: 'plain' | 'relaxed';
   readonly #k: KernelExports;
-  readonly #calls = new Map<KernelName, number>();
+  /** Calls of each kernel, by its place in the catalogue. */
+  readonly #calls = new Uint32Array(KERNELS.length);
   /** Position whose angles each row of the RoPE table holds; none without RoPE. */
   readonly #angles: Uint32Array;
   #pass = 0;
   /** What the linear layers read; `halved` as the buffers hold it, −1 before the first of them. */
   readonly #input = { x: 0, rows: 0, inputs: 0, smooth: 0, halved: -1 };
+  /** Where the last attention call found its keys, in slots. */
+  #spans: { stored: readonly Run[] | undefined; first: number; count: number; runs: readonly Run[] } = {
+    ...{ stored: undefined, first: 0, count: 0, runs: [] },
+  };
   #linear = 0;
   #attention = 0;
   #head = 0;
@@ -88,18 +95,19 @@ export class Runtime {
   /** Starts one call: counts at zero. */
   begin(): void {
     this.#pass++;
-    this.#calls.clear();
+    this.#calls.fill(0);
     this.#linear = this.#attention = this.#head = this.#gate = this.#layers = 0;
   }
 
   /** What ran since `begin`. */
   counts(): Counts {
-    const relaxedDot =
-      this.build === 'relaxed' ? RELAXED.reduce((sum, name) => sum + (this.#calls.get(name) ?? 0), 0) : 0;
+    const relaxedDot = this.build === 'relaxed' ? RELAXED.reduce((sum, name) => sum + this.#calls[ID[name]]!, 0) : 0;
+    const kernelCalls: Partial<Record<KernelName, number>> = {};
+    for (let i = 0; i < KERNELS.length; i++) if (this.#calls[i]! > 0) kernelCalls[KERNELS[i]!] = this.#calls[i]!;
     return {
       layersExecuted: this.#layers,
       macs: { linear: this.#linear, attention: this.#attention, head: this.#head, gate: this.#gate },
-      kernelCalls: Object.fromEntries(this.#calls),
+      kernelCalls,
       build: this.build,
       relaxedDot,
     };
@@ -138,10 +146,10 @@ export class Runtime {
   embed(first: number, rows: number): void {
     const { at } = this.plan;
     const x = this.stream(first);
-    this.#count('embed');
+    this.#count(ID.embed);
     this.#k.embed(at.tokens + 4 * first, rows, this.weights.token.panels, this.config.hidden, x);
     if (this.config.positions === 'learned') {
-      this.#count('addRows');
+      this.#count(ID.addRows);
       this.#k.addRows(x, rows, this.config.hidden, this.weights.position, at.positions + 4 * first);
     }
   }
@@ -159,7 +167,7 @@ export class Runtime {
   /** Cosine of a row of x with what was kept of it, the `place`-th of its block. A question's cost: three sums over the row. */
   cosineOf(row: number, place: number): number {
     const { hidden } = this.config;
-    this.#count('cosine');
+    this.#count(ID.cosine);
     this.#gate += 3 * hidden;
     return this.#k.cosine(this.stream(row), this.plan.at.before + place * hidden * 4, hidden);
   }
@@ -168,7 +176,7 @@ export class Runtime {
   logitStats(place: number): LogitStats {
     const { vocab } = this.config;
     const { out, score } = this.plan.at;
-    this.#count('logitStats');
+    this.#count(ID.logitStats);
     this.#k.logitStats(out + place * vocab * 4, vocab, score);
     const { f32 } = this.arena;
     return { sum: f32[score / 4]!, weighted: f32[score / 4 + 1]!, second: f32[score / 4 + 2]! };
@@ -196,10 +204,10 @@ export class Runtime {
   norm(x: number, rows: number, w: NormWeights, out: number): void {
     const { hidden, norm, normEps } = this.config;
     if (norm === 'layernorm') {
-      this.#count('layerNorm');
+      this.#count(ID.layerNorm);
       this.#k.layerNorm(x, rows, hidden, w.weight, w.bias, normEps, out);
     } else {
-      this.#count('rmsNorm');
+      this.#count(ID.rmsNorm);
       this.#k.rmsNorm(x, rows, hidden, w.weight, normEps, out);
     }
   }
@@ -223,7 +231,7 @@ export class Runtime {
     if (this.#input.halved === halved) return;
     const { at } = this.plan;
     this.#input.halved = halved;
-    this.#count('quantize');
+    this.#count(ID.quantize);
     this.#k.quantize(x, rows, inputs, smooth, at.q8, at.q16, at.scales, at.sums, halved);
   }
 
@@ -246,28 +254,28 @@ export class Runtime {
     this.#quantized(quant);
     if (rows === 1) {
       const name = GEMV[quant];
-      this.#count(name);
+      this.#count(ID[name]);
       k[name](q8, q16, scales, sums, panels, outputs, inputs, out, panel);
     } else {
       const name = GEMM[quant];
-      this.#count(name);
+      this.#count(ID[name]);
       k[name](q8, q16, scales, sums, panels, rows, outputs, inputs, out, panel);
     }
   }
 
   add(x: number, y: number, n: number): void {
-    this.#count('add');
+    this.#count(ID.add);
     this.#k.add(x, y, n);
   }
 
   mul(x: number, y: number, n: number): void {
-    this.#count('mul');
+    this.#count(ID.mul);
     this.#k.mul(x, y, n);
   }
 
   activate(x: number, n: number): void {
     const name = this.config.activation === 'gelu_tanh' ? 'geluTanh' : this.config.activation;
-    this.#count(name);
+    this.#count(ID[name]);
     this.#k[name](x, n);
   }
 
@@ -276,7 +284,7 @@ export class Runtime {
     const { at } = this.plan;
     const { headDim } = this.config;
     for (const { first, count } of rows) {
-      this.#count('rope');
+      this.#count(ID.rope);
       this.#k.rope(x, count, heads, headDim, at.rope, at.positions + 4 * first);
       x += count * heads * headDim * 4;
     }
@@ -303,7 +311,7 @@ export class Runtime {
     const { kvHeads, headDim } = this.config;
     let row = 0;
     for (const { slot, count } of keys.kept) {
-      this.#count('kvCopy');
+      this.#count(ID.kvCopy);
       this.#k.kvCopy(count, kvHeads, headDim, slots, at.scratchKv, row, this.#block(layer, keys), slot);
       row += count;
     }
@@ -315,7 +323,7 @@ export class Runtime {
     const rowBytes = kvHeads * headDim * 4;
     let row = 0;
     for (const { slot, count } of runs) {
-      this.#count('kvAppend');
+      this.#count(ID.kvAppend);
       this.#k.kvAppend(at.k + row * rowBytes, at.v + row * rowBytes, count, kvHeads, headDim, slots, slot, block);
       row += count;
     }
@@ -329,7 +337,7 @@ export class Runtime {
   #erase(block: number, runs: readonly Run[]): void {
     const { kvHeads, headDim } = this.config;
     for (const { slot, count } of runs) {
-      this.#count('kvErase');
+      this.#count(ID.kvErase);
       this.#k.kvErase(count, kvHeads, headDim, this.plan.slots, slot, block);
     }
   }
@@ -369,10 +377,10 @@ export class Runtime {
       const rows = Math.min(first + count, block.first + block.count) - from;
       if (rows <= 0) continue;
       const own = { first, count: causal ? from + rows - first : count };
-      const before = [...keys.stored, ...sees].reduce((sum, run) => sum + run.count, 0);
+      const before = countOf(keys.stored) + countOf(sees);
       const queryFirst = before + from - first;
       this.arena.u32.set(extras, at.extras / 4);
-      this.#count('attention');
+      this.#count(ID.attention);
       this.#attention +=
         2 * attendedPairs(rows, queryFirst, before + own.count, causal, window, extras) * heads * headDim;
       this.#k.attention(
@@ -416,8 +424,19 @@ export class Runtime {
       for (const run of stored) write(block, run);
       for (const { first, count } of rows) write(scratchKv, { slot: first, count });
     } else {
-      const own = rows.flatMap(({ first, count }) => partOf(kept, first, count));
-      for (const run of joinRuns([...stored, ...own])) write(block, run);
+      // The same in every layer.
+      const [run] = rows;
+      const last = this.#spans;
+      if (rows.length > 1 || last.stored !== stored || last.first !== run!.first || last.count !== run!.count) {
+        const own = rows.flatMap(({ first, count }) => partOf(kept, first, count));
+        this.#spans = {
+          stored,
+          first: rows.length > 1 ? -1 : run!.first,
+          count: run!.count,
+          runs: joinRuns([...stored, ...own]),
+        };
+      }
+      for (const run of this.#spans.runs) write(block, run);
     }
     return (at - spans / 4) / 3;
   }
@@ -428,19 +447,19 @@ export class Runtime {
     const { hidden } = this.config;
     const x = at.x + segment.first * hidden * 4;
     if (pooling === 'mean') {
-      this.#count('poolMean');
+      this.#count(ID.poolMean);
       this.#k.poolMean(x, segment.count, hidden, at.out);
     } else {
       this.arena.u8.copyWithin(at.out, x, x + hidden * 4);
     }
     if (normalize) {
-      this.#count('l2Normalize');
+      this.#count(ID.l2Normalize);
       this.#k.l2Normalize(at.out, hidden);
     }
   }
 
-  #count(name: KernelName): void {
-    this.#calls.set(name, (this.#calls.get(name) ?? 0) + 1);
+  #count(kernel: number): void {
+    this.#calls[kernel]!++;
   }
 }
 

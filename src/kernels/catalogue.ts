@@ -185,6 +185,44 @@ export type KernelExports = {
 
 export type KernelName = Exclude<keyof KernelExports, 'heapBase'>;
 
+/** Parameters of every export: a build from other sources is refused by name, not by a wrong number. */
+export const ARITY: Readonly<Record<keyof KernelExports, number>> = {
+  heapBase: 0,
+  checksum: 2,
+  embed: 5,
+  addRows: 5,
+  layerNorm: 7,
+  rmsNorm: 6,
+  quantize: 9,
+  gemmI8: 10,
+  gemvI8: 8,
+  gemmI7: 10,
+  gemvI7: 8,
+  gemmI4: 10,
+  gemvI4: 9,
+  add: 3,
+  mul: 3,
+  gelu: 2,
+  geluTanh: 2,
+  relu: 2,
+  silu: 2,
+  softmax: 3,
+  ropeTable: 8,
+  rope: 6,
+  kvAppend: 8,
+  kvErase: 6,
+  kvCopy: 8,
+  kvFlush: 2,
+  attention: 15,
+  poolMean: 4,
+  l2Normalize: 2,
+  logitStats: 3,
+  cosine: 3,
+};
+
+/** All kernels, in the order of the catalogue. */
+export const KERNELS = Object.keys(ARITY).filter((name): name is KernelName => name !== 'heapBase');
+
 /** Scratch of linear layers: the codes of two panels widened to i16, one at work and the next. */
 export const gemmScratchBytes = (k: number): number => 32 * Math.ceil(k / 8) * 8;
 

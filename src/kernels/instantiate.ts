@@ -1,41 +1,6 @@
 import { instantiateSync } from '@assemblyscript/loader';
 import { MgtError } from '../errors.js';
-import { type KernelExports } from './catalogue.js';
-
-/** Parameters of every export, by the catalogue: a build from other sources is refused by name, not by a wrong number. */
-const ARITY: Readonly<Record<keyof KernelExports, number>> = {
-  heapBase: 0,
-  checksum: 2,
-  embed: 5,
-  addRows: 5,
-  layerNorm: 7,
-  rmsNorm: 6,
-  quantize: 9,
-  gemmI8: 10,
-  gemvI8: 8,
-  gemmI7: 10,
-  gemvI7: 8,
-  gemmI4: 10,
-  gemvI4: 9,
-  add: 3,
-  mul: 3,
-  gelu: 2,
-  geluTanh: 2,
-  relu: 2,
-  silu: 2,
-  softmax: 3,
-  ropeTable: 8,
-  rope: 6,
-  kvAppend: 8,
-  kvErase: 6,
-  kvCopy: 8,
-  kvFlush: 2,
-  attention: 15,
-  poolMean: 4,
-  l2Normalize: 2,
-  logitStats: 3,
-  cosine: 3,
-};
+import { ARITY, type KernelExports } from './catalogue.js';
 
 /** Kernels that the relaxed build has of its own. */
 const RELAXED = ['gemmI7', 'gemvI7', 'gemmI4', 'gemvI4'] as const satisfies readonly (keyof KernelExports)[];
