@@ -32,17 +32,20 @@ describe('generate', () => {
     const { model } = await loadRandom(config);
     const loop = model.createSession();
     const expected: number[] = [];
-    let { logits } = loop.infer({ tokens: prompt });
+    let { logits, stats } = loop.infer({ tokens: prompt });
+    const macs = { ...stats.macs };
     while (expected.length < 12) {
       expected.push(best(logits!));
-      ({ logits } = loop.infer({ tokens: expected.slice(-1) }));
+      if (expected.length === 12) break;
+      ({ logits, stats } = loop.infer({ tokens: expected.slice(-1) }));
+      for (const kind of ['linear', 'attention', 'head', 'gate'] as const) macs[kind] += stats.macs[kind];
     }
     const generation = model.createSession().generate({ tokens: prompt, maxTokens: 12 });
     expect(await drain(generation)).toEqual(expected);
     expect(generation.finishReason).toBe('length');
     expect(generation.promptTokens).toEqual(prompt);
     expect(generation.tokens).toEqual(expected);
-    expect(generation.stats).toEqual({ prefillTokens: 7, decodeTokens: 11 });
+    expect(generation.stats).toEqual({ prefillTokens: 7, decodeTokens: 11, macs });
   });
 
   test('every token comes with the witness and layers of the step that chose it', async () => {
