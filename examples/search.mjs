@@ -1,7 +1,7 @@
-// `npm start`: searches examples/page.txt by meaning with MiniLM.
-//   npm start                        a few sample queries; in a terminal, then a prompt
-//   npm start -- "a query" …         your queries
-//   npm start < queries.txt          one query per line
+// `npm run example:search`: searches examples/page.txt by meaning with MiniLM.
+//   npm run example:search                        a few sample queries; in a terminal, then a prompt
+//   npm run example:search -- "a query" …         your queries
+//   npm run example:search < queries.txt          one query per line
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { MincutGatedTransformer } from 'mincut-gated-transformer';
@@ -171,6 +171,6 @@ try {
   await main();
 } catch (error) {
   const name = error.code ? `${error.code} ` : '';
-  stderr.write(`npm start: ${name}${String(error.message).replace(/\s+/g, ' ')}\n`);
+  stderr.write(`search: ${name}${String(error.message).replace(/\s+/g, ' ')}\n`);
   process.exitCode = 1;
 }

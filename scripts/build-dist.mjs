@@ -17,7 +17,7 @@ import {
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { rollTypes } from './roll-types.mjs';
+import { newest } from './lib/newest.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
@@ -25,14 +25,6 @@ const dist = join(root, 'dist');
 const modules = join(root, 'dist.modules');
 const stamp = join(dist, '.built');
 const require = createRequire(import.meta.url);
-
-/** Time of the newest file below `path`, in ms. */
-function newest(path) {
-  const info = statSync(path);
-  if (!info.isDirectory()) return info.mtimeMs;
-  // The folder's own time counts: it moves when a file is added or deleted.
-  return readdirSync(path).reduce((t, name) => Math.max(t, newest(join(path, name))), info.mtimeMs);
-}
 
 function isStale() {
   if (!existsSync(stamp) || !existsSync(modules)) return true;
@@ -43,8 +35,9 @@ function isStale() {
     'package.json',
     'scripts/build-dist.mjs',
     'scripts/roll-types.mjs',
+    'scripts/lib/newest.mjs',
   ];
-  return Math.max(...inputs.map((path) => newest(join(root, path)))) > statSync(stamp).mtimeMs;
+  return newest(root, inputs) > statSync(stamp).mtimeMs;
 }
 
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
@@ -169,6 +162,7 @@ async function build() {
     await bundle(compiled, fresh);
     nameChunks(fresh);
     await squeeze(fresh);
+    const { rollTypes } = await import('./roll-types.mjs'); // brings the compiler along
     rollTypes(compiled, fresh, [...new Set(published('types')), 'exports.d.ts']);
     chmodSync(join(fresh, manifest.bin.mgt.slice('dist/'.length)), 0o755);
     // Stamped with the time the compiler started: an edit made while it ran still counts as newer.

@@ -121,6 +121,11 @@ describe('entries', () => {
     return names.sort();
   };
 
+  test('the model is one file and one name', async () => {
+    expect(manifest.exports['./stories']).toEqual({ types: './dist/stories.d.ts', default: './dist/stories.js' });
+    expect(await namesOf('./dist/stories.js')).toEqual(['stories']);
+  });
+
   test.each(['.', './core'])('%s exports the same names in Node and in browsers, as its types say', async (key) => {
     const entry = manifest.exports[key] as Record<string, string>;
     expect(Object.keys(entry)).toEqual(['types', 'node', 'default']);

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { MODELS, digest, runCases } from '../engines/cases.mjs';
 import { writeModels } from '../engines/models.mjs';
 import { serve } from './serve.mjs';
+import { tell } from './story.mjs';
 import { TOKENIZER } from './tokenizer.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -33,6 +34,7 @@ function importMap() {
   return {
     [name]: own('.'),
     [`${name}/core`]: own('./core'),
+    [`${name}/stories`]: own('./stories'),
     '@assemblyscript/loader': '/modules/@assemblyscript/loader/index.js',
     '@huggingface/tokenizers': '/modules/@huggingface/tokenizers/dist/tokenizers.min.mjs',
   };
@@ -42,13 +44,15 @@ function importMap() {
 async function expected(models) {
   const { MincutGatedTransformer } = await import('../../dist/index.node.js');
   const load = (name, simd) => MincutGatedTransformer.load(join(models, `${name}.mgt`), { simd });
+  const { stories } = await import('../../dist/stories.js');
   const rows = await runCases(load, ['plain']);
   const model = await load('text', 'plain');
   const vectors = await model.embed(TEXTS);
   const embedded = TEXTS.map(async (text, i) => {
     return { text, tokens: model.tokenize(text), sha256: await digest(vectors[i]) };
   });
-  return { rows, embedded: await Promise.all(embedded) };
+  const story = await tell(await MincutGatedTransformer.load(stories, { simd: 'plain' }));
+  return { rows, embedded: await Promise.all(embedded), story };
 }
 
 async function writeTextModel(folder) {
@@ -104,6 +108,10 @@ function compare(answer, want) {
   if (JSON.stringify(answer.embedded) !== JSON.stringify(want.embedded)) {
     problems.push(`texts: ${JSON.stringify(answer.embedded)}, Node ${JSON.stringify(want.embedded)}`);
   }
+  if (answer.fetched) problems.push('the model was fetched before it was asked for');
+  if (JSON.stringify(answer.story) !== JSON.stringify(want.story)) {
+    problems.push(`story: ${JSON.stringify(answer.story)}, Node ${JSON.stringify(want.story)}`);
+  }
   if (answer.isolated) problems.push('the page was cross-origin isolated: the suite must run without');
   if (answer.missing !== 'FileNotFound') problems.push(`a 404 gave ${answer.missing}`);
 }
@@ -115,6 +123,7 @@ const server = await serve(importMap(), [
   ['/modules/', join(root, 'node_modules')],
   ['/models/', work],
   ['/page.mjs', fileURLToPath(new URL('page.mjs', import.meta.url))],
+  ['/story.mjs', fileURLToPath(new URL('story.mjs', import.meta.url))],
   ['/cases.mjs', join(root, 'tests/engines/cases.mjs')],
 ]);
 try {
@@ -123,7 +132,7 @@ try {
   const want = await expected(work);
   const answer = await inBrowser(server.origin, join(work, 'profile'));
   compare(answer, want);
-  const what = `${want.rows.length} outputs on both builds and ${TEXTS.length} texts`;
+  const what = `${want.rows.length} outputs on both builds, ${TEXTS.length} texts and a story`;
   const where = answer.version ? `, in Chromium ${answer.version}` : '';
   if (problems.length === 0) console.log(`${what}, the same bits as Node ${process.version}${where}`);
 } catch (error) {

@@ -10,12 +10,12 @@ afterAll(() => dir.remove());
 const SEARCH = fileURLToPath(new URL('../../examples/search.mjs', import.meta.url));
 
 // With the model at hand it is run by the real-model suite.
-describe('npm start', () => {
+describe('npm run example:search', () => {
   test('without Python one readable line, no trace, exit 1', () => {
     const env = { ...process.env, PATH: dir.path('nothing'), MGT_CACHE: dir.path('cache') };
     const { status, stdout, stderr } = spawnSync(process.execPath, [SEARCH], { env, input: '', encoding: 'utf8' });
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
-    expect(stderr).toMatch(/^npm start: [^\n]*needs python3[^\n]*\n$/);
+    expect(stderr).toMatch(/^search: [^\n]*needs python3[^\n]*\n$/);
   });
 
   test('the page has forty sentences or more, all different', () => {
