@@ -152,6 +152,28 @@ export async function readStdin(signal: AbortSignal): Promise<Uint8Array> {
   return Buffer.concat(chunks);
 }
 
+/** A pipe that says nothing for this long is taken for one that never will. */
+const SILENCE_MS = 2000;
+
+/** The text on stdin, where something has been piped into it; empty where nothing is. @throws MgtError `Aborted`, `BadFile` */
+export async function readPiped(signal: AbortSignal): Promise<string> {
+  const { stdin } = process;
+  let silent = false;
+  const patience = setTimeout(() => {
+    silent = true;
+    stdin.destroy();
+  }, SILENCE_MS);
+  stdin.once('readable', () => clearTimeout(patience));
+  try {
+    return toText('stdin', await readStdin(signal));
+  } catch (error) {
+    if (silent && !signal.aborted) return '';
+    throw error;
+  } finally {
+    clearTimeout(patience);
+  }
+}
+
 /** @throws MgtError `BadFile` where the bytes are not UTF-8 */
 export function toText(field: string, bytes: Uint8Array): string {
   try {

@@ -4,6 +4,7 @@ import type { InferInput } from '../engine/call.js';
 import { KV_FILLS, LAYER_ORDERS, type RunOptions } from '../engine/options.js';
 import { POLICY_NAMES, type GatePolicy, type PolicyName } from '../gate/policy.js';
 import { parseJson, parseNumber, parseNumberList, type OptionSpec, type Parsed } from './args.js';
+import { modelPath } from './default-model.js';
 import { readWhole } from './files.js';
 
 /** What the words say about how a call is judged and run. What was not said is left out: the engine has the defaults. */
@@ -66,7 +67,8 @@ export async function readInput({ operands, values, flags }: Parsed, signal: Abo
   return {
     ...readPackets(values),
     signature: readSignature(values.get('signature')),
-    tokens: prompt === undefined ? parseNumberList('--tokens', list!) : await tokensOf(operands[0]!, prompt, signal),
+    tokens:
+      prompt === undefined ? parseNumberList('--tokens', list!) : await tokensOf(modelPath(operands), prompt, signal),
     ...(flags.has('all') && { all: true }),
   };
 }

@@ -1,4 +1,5 @@
 import type { CommandSpec, OptionSpec, Parsed } from './args.js';
+import { EVENTS } from './demo/events.js';
 import { CALL_OPTIONS } from './setup.js';
 
 /** Every command as data, and where its code lies: loaded only when the command runs. */
@@ -18,6 +19,7 @@ export interface Command extends CommandSpec {
 
 const JSON_FLAG: OptionSpec = { name: 'json', help: 'print one line of JSON per result' };
 const FILE = { name: 'FILE', required: true, help: 'a model file (.mgt)' };
+const OWN_FILE = { name: 'FILE', help: 'a model file (.mgt); default: the one that comes with the package' };
 const OUTPUT: OptionSpec = {
   name: 'output',
   short: 'o',
@@ -41,6 +43,45 @@ const SIMD: OptionSpec = {
 };
 
 export const COMMANDS: readonly Command[] = [
+  {
+    name: 'demo',
+    summary: 'tell a story, and show what the gate lets the model do for each token',
+    operands: [OWN_FILE],
+    options: [
+      {
+        name: 'prompt',
+        value: 'TEXT',
+        help: 'the start of the story; default: what is piped in, or an opening of ours',
+      },
+      {
+        name: 'seed',
+        value: 'N',
+        help: 'the same seed tells the same story; default 0, in a terminal another each time',
+      },
+      { name: 'tokens', value: 'N', help: 'at most so many tokens; default 240' },
+      { name: 'temperature', value: 'T', help: '0 takes the likeliest token, above 0 draws one; default 0.7' },
+      { name: 'exit', value: 'SCORE:THRESHOLD', help: 'when a token may leave early; default maxProb:0.9; off: never' },
+      {
+        name: 'inject',
+        value: 'NAME@STEP,…',
+        help: `what happens, and before which token: ${EVENTS.map(({ name, title }) => `${name} (${title})`).join(', ')}`,
+      },
+      { name: 'no-color', help: 'no colours in a terminal either' },
+      JSON_FLAG,
+    ],
+    examples: [
+      'mgt demo --seed 7',
+      'echo "The little fox" | mgt demo --seed 3',
+      'mgt demo --inject edges@20,storm@40,flush@60 --json < /dev/null',
+    ],
+    notes: [
+      'In a terminal you type how a story starts, and keys make things happen while it',
+      'is written. Below each word stands how many layers it took, higher is more; a',
+      'letter marks the gate: R reduced, F flushed, W writes frozen, Q quarantined,',
+      "S skipped. λ and spikes are the demo's; the decisions are the gate's.",
+    ],
+    load: () => import('./commands/demo.js'),
+  },
   {
     name: 'convert',
     summary: 'make a model file from a Hugging Face directory or a GGUF file',
@@ -71,7 +112,7 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'inspect',
     summary: 'check a model file and show what is in it',
-    operands: [FILE],
+    operands: [OWN_FILE],
     options: [JSON_FLAG],
     examples: ['mgt inspect minilm.mgt'],
     load: () => import('./commands/inspect.js'),
@@ -94,7 +135,7 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'infer',
     summary: 'run a model once on token ids as given, or on a text',
-    operands: [FILE],
+    operands: [OWN_FILE],
     options: [
       TOKENS,
       { name: 'prompt', value: 'TEXT', help: 'a text instead; its tokens as mgt tokenize gives them' },
@@ -123,7 +164,7 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'generate',
     summary: 'let a decoder go on with a text, or answer',
-    operands: [FILE],
+    operands: [OWN_FILE],
     options: [
       { name: 'prompt', value: 'TEXT', help: 'the text to go on with; its tokens as mgt tokenize gives them' },
       {
@@ -147,7 +188,7 @@ export const COMMANDS: readonly Command[] = [
       JSON_FLAG,
     ],
     examples: [
-      'mgt generate smollm2.mgt --prompt "The sea is" --max-tokens 40',
+      'mgt generate --prompt "One day, a little fox" --max-tokens 40',
       'mgt generate smollm2.mgt --chat "What is a transformer?" --temperature 0.7 --seed 1',
       'mgt generate smollm2.mgt --system "Be brief." --chat "Hi!" --chat "And now?" --json',
     ],
@@ -162,7 +203,7 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'perplexity',
     summary: "measure how well a decoder foretells a text's tokens",
-    operands: [FILE],
+    operands: [OWN_FILE],
     options: [
       { name: 'file', value: 'TEXT', required: true, help: 'a UTF-8 text file; -: stdin' },
       { name: 'context', value: 'N', help: "tokens of a window; default: the model's context" },

@@ -2,7 +2,18 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import { expectFailure, expectJsonFailure, mgt } from './support.js';
 
-const COMMANDS = ['convert', 'inspect', 'embed', 'infer', 'generate', 'perplexity', 'tokenize', 'replay', 'init'];
+const COMMANDS = [
+  'demo',
+  'convert',
+  'inspect',
+  'embed',
+  'infer',
+  'generate',
+  'perplexity',
+  'tokenize',
+  'replay',
+  'init',
+];
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
 };
@@ -60,7 +71,6 @@ describe('usage errors exit 2 with one line', () => {
     [['frobnicate'], 'command'],
     [['inspect\nx'], 'command'],
     [['--frob'], '--frob'],
-    [['inspect'], 'FILE'],
     [['inspect', 'a.mgt', 'b.mgt'], 'operands'],
     [['inspect', 'a.mgt', '--frob'], '--frob'],
     [['inspect', 'a.mgt', '--evil\n\x1b[31m'], /^--evil  ?\[31m$/],
@@ -95,7 +105,7 @@ describe('usage errors exit 2 with one line', () => {
   test.each([
     [['--json'], '--json'],
     [['frobnicate', '--json'], 'command'],
-    [['inspect', '--json'], 'FILE'],
+    [['embed', '--json'], 'FILE'],
     [['infer', 'a.mgt', '--json', '--tokens'], '--tokens'],
     [['infer', 'a.mgt', '--tokens', '1', '--gate', '{', '--json'], '--gate'],
   ])('mgt %j says so in JSON', (argv, field) => {

@@ -7,6 +7,7 @@ import {
   type Session,
 } from '../../index.node.js';
 import { parseNumber, parseNumberList, type Parsed } from '../args.js';
+import { modelPath } from '../default-model.js';
 import { print } from '../output.js';
 import { createProgress } from '../progress.js';
 import { checkOneGiven, readPackets, readSetup } from '../setup.js';
@@ -29,7 +30,7 @@ export const run: Run = async (parsed, { json, signal }) => {
   const packets = readPackets(values);
   const { seed, ...setup } = await readSetup(parsed);
   const progress = createProgress();
-  const model = await MincutGatedTransformer.load(operands[0]!, {
+  const model = await MincutGatedTransformer.load(modelPath(operands), {
     ...setup,
     signal,
     simd: (values.get('simd') ?? 'auto') as 'auto' | 'plain' | 'relaxed',

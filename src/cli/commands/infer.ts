@@ -1,6 +1,7 @@
 import { MgtError } from '../../errors.js';
 import type { InferResult } from '../../engine/run.js';
 import { callReference, callWasm, type CallAnswer, type CallJob } from '../calls.js';
+import { modelPath } from '../default-model.js';
 import { beginFile, type PendingFile } from '../files.js';
 import { catchUp } from '../interrupt.js';
 import { checkDistinct, openKept, type KeptFile } from '../kept.js';
@@ -13,7 +14,12 @@ import type { Run } from '../specs.js';
 /** `mgt infer`: one call on token ids or a text, stateless or of a session kept in a file. */
 export const run: Run = async (parsed, { json, signal }) => {
   const { operands, values: words } = parsed;
-  const [path, sessionPath, logPath, out] = [operands[0]!, words.get('session'), words.get('log'), words.get('out')];
+  const [path, sessionPath, logPath, out] = [
+    modelPath(operands),
+    words.get('session'),
+    words.get('log'),
+    words.get('out'),
+  ];
   const input = await readInput(parsed, signal);
   const setup = await readSetup(parsed);
   if (input.all && logPath !== undefined)

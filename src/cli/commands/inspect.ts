@@ -1,11 +1,12 @@
 import { planArena, type Region } from '../../plan/plan.js';
+import { modelPath } from '../default-model.js';
 import { readModel, type CheckedModel } from '../model.js';
 import { accuracyText, bytesText, oneLine, print } from '../output.js';
 import type { Run } from '../specs.js';
 
 /** `mgt inspect`: checks a file whole and shows its config, its memory and its regions. Needs no WebAssembly. */
 export const run: Run = async ({ operands }, { json, signal }) => {
-  const path = operands[0]!;
+  const path = modelPath(operands);
   const model = await readModel(path, signal);
   const { version, config, meta } = model.file;
   const { regions, memory } = planArena(config, config.context);

@@ -1,4 +1,5 @@
 import { MgtError } from '../../errors.js';
+import { modelPath } from '../default-model.js';
 import { readStdin, readWhole, toText } from '../files.js';
 import { catchUp } from '../interrupt.js';
 import { parseNumber } from '../args.js';
@@ -12,7 +13,7 @@ const BLOCK = 32;
 
 /** `mgt perplexity`: the mean negative log-likelihood of a text's tokens, window by window. */
 export const run: Run = async ({ operands, values }, { json, signal }) => {
-  const [path, source, given] = [operands[0]!, values.get('file')!, values.get('context')];
+  const [path, source, given] = [modelPath(operands), values.get('file')!, values.get('context')];
   const context = given === undefined ? undefined : parseNumber('--context', given);
   const bytes = source === '-' ? await readStdin(signal) : await readWhole('--file', source, signal);
   const tokens = encodeAll(await openTokenizer(path, signal), toText('--file', bytes));

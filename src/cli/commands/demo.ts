@@ -1,0 +1,223 @@
+import { createInterface } from 'node:readline/promises';
+import type { ExitOptions } from '../../engine/exit.js';
+import { MincutGatedTransformer } from '../../index.node.js';
+import { parseNumber, type Parsed } from '../args.js';
+import { modelPath } from '../default-model.js';
+import { EVENTS, parseInjections, Signal, type Injection } from '../demo/events.js';
+import { listen } from '../demo/keys.js';
+import { wrapped } from '../demo/lines.js';
+import { OPENINGS } from '../demo/openings.js';
+import { painted, paletteOf, type ColorDepth, type Palette } from '../demo/palette.js';
+import { READ_ON, storyJson, summary, traceTable } from '../demo/report.js';
+import { tell, type Told } from '../demo/story.js';
+import { decisionOf, letterOf } from '../demo/trace.js';
+import { View } from '../demo/view.js';
+import { parseExit } from '../exits.js';
+import { readPiped } from '../files.js';
+import { print } from '../output.js';
+import type { Run } from '../specs.js';
+
+/** Tokens of a story that does not end by itself. */
+const MOST_TOKENS = 240;
+const TEMPERATURE = 0.7;
+/** Never a token that is so much less likely than the likeliest. */
+const MIN_P = 0.05;
+/** A token leaves as soon as an early layer is this sure of it. */
+const EXIT = 'maxProb:0.9';
+/** Tokens a second that a terminal shows at first: about as fast as one reads aloud. */
+const READING_SPEED = 18;
+
+interface Asked {
+  readonly seed: number | undefined;
+  readonly maxTokens: number;
+  readonly temperature: number;
+  readonly injections: readonly Injection[];
+  readonly exit: ExitOptions | undefined;
+  readonly start: string | undefined;
+}
+
+/** A story in the making: what it takes besides where it is shown. */
+interface Job {
+  readonly model: MincutGatedTransformer;
+  readonly asked: Asked;
+  readonly signal: AbortSignal;
+}
+
+/** `mgt demo`: stories, and what the gate lets the model do for each token. */
+export const run: Run = async (parsed, { json, signal }) => {
+  const asked = readAsked(parsed);
+  const { stdin, stdout } = process;
+  const onScreen = stdout.isTTY && !json && process.env.TERM !== 'dumb';
+  // Read while the model loads.
+  const piped = asked.start !== undefined || stdin.isTTY ? undefined : readPiped(signal);
+  piped?.catch(() => {}); // reported where it is awaited
+  const model = await MincutGatedTransformer.load(modelPath(parsed.operands), { signal });
+  try {
+    const job = { model, asked, signal };
+    const { layers } = model.info.config;
+    const depth = parsed.flags.has('no-color') ? 1 : onScreen ? (stdout.getColorDepth() as ColorDepth) : 1;
+    const palette = paletteOf(depth, layers);
+    if (onScreen && stdin.isTTY) return await converse(job, palette);
+    const seed = asked.seed ?? 0;
+    const start = asked.start ?? ((await piped)?.trim() || openingOf(seed));
+    if (onScreen) {
+      const told = await show(job, start, seed, palette);
+      await print(`\n${traceTable(told, model.info.config).join('\n')}\n`);
+    } else await write(job, start, seed, json);
+  } finally {
+    model.dispose();
+  }
+};
+
+/** @throws MgtError `Usage`; whether numbers make sense is the engine's to say */
+function readAsked({ values }: Parsed): Asked {
+  const number = (name: string): number | undefined =>
+    values.has(name) ? parseNumber(`--${name}`, values.get(name)!) : undefined;
+  const exit = values.get('exit') ?? EXIT;
+  return {
+    seed: number('seed'),
+    maxTokens: number('tokens') ?? MOST_TOKENS,
+    temperature: number('temperature') ?? TEMPERATURE,
+    injections: parseInjections('--inject', values.get('inject') ?? ''),
+    exit: exit === 'off' ? undefined : parseExit('--exit', exit),
+    start: values.get('prompt'),
+  };
+}
+
+const openingOf = (seed: number): string => OPENINGS[seed % OPENINGS.length]!;
+
+/** Tells a story as text: as it comes about, and then how; or all of it as a line of JSON. */
+async function write({ model, asked, signal }: Job, start: string, seed: number, json: boolean): Promise<void> {
+  const { config } = model.info;
+  const session = model.createSession({ seed });
+  const options = optionsOf(asked, start, signal);
+  const told = await tell(session, options, new Signal(asked.injections), {
+    token: ({ text }, { tokens }) => (json ? undefined : print(`${tokens.length === 1 ? start : ''}${text}`)),
+  });
+  if (json) return print(`${JSON.stringify(storyJson(told, config, start, seed))}\n`);
+  const lines = [
+    told.trace.tokens.length === 0 ? start : '',
+    '',
+    ...traceTable(told, config),
+    '',
+    summary(told, config, seed, true),
+    READ_ON,
+    '',
+  ];
+  await print(lines.join('\n'));
+}
+
+const optionsOf = (
+  { maxTokens, temperature, exit }: Asked,
+  prompt: string,
+  signal?: AbortSignal,
+): Parameters<typeof tell>[1] => ({
+  ...{ prompt, maxTokens, temperature, exit, signal },
+  minP: MIN_P,
+});
+
+/** Story after story in a terminal, each from what is typed. */
+async function converse(job: Job, palette: Palette): Promise<void> {
+  const { model, asked } = job;
+  const { config, source } = model.info;
+  const columns = process.stdout.columns || 80;
+  const intro = `${source.name}: ${config.layers} layers in int8, on one thread. Below each word stands how many of them it took; a letter marks where the gate stepped in.`;
+  await print(
+    `${wrapped(intro, columns - 1)
+      .map((line) => painted(line, palette.dim))
+      .join('\n')}\n`,
+  );
+  for (let start = asked.start; ; start = undefined) {
+    const typed = start ?? (await askStart(palette, job.signal));
+    if (typed === undefined) return;
+    const seed = asked.seed ?? Math.floor(1e6 * Math.random());
+    await print('\n');
+    await show(job, typed.trim() || openingOf(seed), seed, palette);
+    if (job.signal.aborted) return;
+  }
+}
+
+/** What the next story begins with; nothing typed at the end of input (Ctrl-D). @throws MgtError `Aborted` */
+async function askStart(palette: Palette, signal: AbortSignal): Promise<string | undefined> {
+  const { stdin, stdout } = process;
+  const terminal = createInterface({ input: stdin, output: stdout });
+  const hint = 'The start of a story (Enter: one of ours, Ctrl-D: leave)';
+  await print(
+    `\n${wrapped(hint, (stdout.columns || 80) - 1)
+      .map((line) => painted(line, palette.dim))
+      .join('\n')}\n`,
+  );
+  let interrupted = false;
+  const closed = new Promise<undefined>((resolve) => terminal.once('close', () => resolve(undefined)));
+  terminal.on('SIGINT', () => {
+    interrupted = true;
+    terminal.close();
+  });
+  try {
+    const typed = await Promise.race([terminal.question('› ', { signal }), closed]);
+    if (typed === undefined) await print('\n');
+    if (interrupted) process.exitCode = 130;
+    return typed;
+  } finally {
+    terminal.close();
+  }
+}
+
+/** Tells a story on the screen, at reading speed, with keys where there is somebody to press them. */
+async function show({ model, asked, signal }: Job, start: string, seed: number, palette: Palette): Promise<Told> {
+  const { stdin, stdout } = process;
+  const { config } = model.info;
+  const session = model.createSession({ seed });
+  const packets = new Signal(asked.injections);
+  let fast = !stdin.isTTY;
+  let ended = false;
+  let footer: string[] = [];
+  const view = new View(stdout, palette, config.layers, () => footer);
+  const keyLine = [...EVENTS.map(({ key, name }) => `${key}\u00a0${name}`), 'space\u00a0faster', 'q\u00a0end'].join(
+    '  ',
+  );
+  const restore = (): void => void stdout.write('\x1b[?25h');
+  process.once('exit', restore);
+  const keys = stdin.isTTY
+    ? listen(stdin, (key) => {
+        const event = EVENTS.find((known) => known.key === key.toLowerCase());
+        if (event) packets.begin(event);
+        if (key === ' ') fast = !fast;
+        if (key === 'q' || key === '\x1b' || key === '\x04') ended = true;
+        // Raw keys: the terminal sends no signal by itself.
+        if (key === '\x03') process.kill(process.pid, 'SIGINT');
+      })
+    : undefined;
+  try {
+    view.start(start);
+    const told = await tell(session, optionsOf(asked, start), packets, {
+      pace: () => (fast || ended ? 0 : 1000 / READING_SPEED),
+      done: () => ended || signal.aborted,
+      token(token, trace) {
+        const { witness: w, layers, text } = token;
+        const before = trace.stretches.at(-2);
+        if (before && trace.stretches.at(-1)!.layers.length === 1 && letterOf(before.witness) !== '') view.note(before);
+        const state = `λ ${w.lambda} · ${decisionOf(w)} · tier ${w.tier} · ${layers}/${config.layers} layers · token ${trace.tokens.length}`;
+        footer = keys ? [state, keyLine] : [state];
+        view.token(text, { witness: w, layers });
+      },
+    });
+    const last = told.trace.stretches.at(-1);
+    if (last && letterOf(last.witness) !== '') view.note(last);
+    view.end();
+    const width = (stdout.columns || 80) - 1;
+    const lines = [summary(told, config, seed), READ_ON].flatMap((line) =>
+      wrapped(line.replaceAll(' %', '\u00a0%'), width),
+    );
+    await print(`\n${lines.map((line) => painted(line, palette.dim)).join('\n')}\n`);
+    // Whoever pressed Ctrl-C has seen where it ended.
+    if (signal.aborted) process.exitCode = 130;
+    return told;
+  } finally {
+    footer = [];
+    view.end();
+    keys?.stop();
+    process.off('exit', restore);
+    session.dispose();
+  }
+}

@@ -1,0 +1,11 @@
+/** Starts of stories for who has none in mind. */
+export const OPENINGS: readonly string[] = [
+  'Once upon a time, there was a little fox named',
+  'One day, a small bear found a red ball in the forest.',
+  'Lily wanted to bake a cake for her grandma.',
+  'It was raining, and the little duck was happy.',
+  'There once was a brave mouse who lived near the mill.',
+  'Tom and his dog went to the lake.',
+  '"Please help me!" said the rabbit.',
+  'In the evening, the owl looked at the moon.',
+];

@@ -1,0 +1,79 @@
+import type { ModelConfig } from '../../config.js';
+import { fullMacs, sumOf } from '../macs.js';
+import type { Told } from './story.js';
+import { decisionOf, layersText } from './trace.js';
+
+/** What is said of a story when it is told. */
+
+const rounded = (value: number): number => Math.round(1000 * value) / 1000;
+
+/** Steps after the prompt per second; 0 where there was none. */
+const tokensPerSecond = ({ generation, decodeMs }: Told): number =>
+  decodeMs > 0 ? (1000 * generation.stats.decodeTokens) / decodeMs : 0;
+
+/** Multiply-accumulates of the story, and those of the same tokens with every layer and everything before them in sight. */
+function macsOf({ generation }: Told, config: ModelConfig): { spent: number; full: number; share: number } {
+  const { prefillTokens, decodeTokens, macs } = generation.stats;
+  const { linear, head, attention } = fullMacs(config);
+  const tokens = prefillTokens + decodeTokens;
+  const spent = sumOf(macs);
+  const full = tokens * linear + attention(tokens, 0) + (1 + decodeTokens) * head;
+  return { spent, full, share: spent / full };
+}
+
+/** The gate's decisions as a table: a row for each stretch of tokens that came about alike. */
+export function traceTable({ trace }: Told, { layers }: ModelConfig): string[] {
+  const rows = [
+    ['tokens', 'decision', 'reason', 'tier', 'layers', 'λ', 'kept'],
+    ...trace.stretches.map(({ first, witness: w, layers: ran }) => [
+      ran.length === 1 ? String(first) : `${first}–${first + ran.length - 1}`,
+      decisionOf(w),
+      w.reason,
+      String(w.tier),
+      `${layersText(ran)} of ${layers}`,
+      String(w.lambda),
+      w.kvWritesEnabled ? 'yes' : 'no',
+    ]),
+  ];
+  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
+  const line = (row: readonly string[]): string => row.map((cell, i) => cell.padEnd(widths[i]!)).join('  ');
+  return rows.map((row) => line(row).trimEnd());
+}
+
+/** What it took. `sinceStart`: say how soon after the start of the process, which waited for nobody, it began. */
+export function summary(told: Told, config: ModelConfig, seed: number, sinceStart = false): string {
+  const { generation, trace, prefillMs, decodeMs } = told;
+  return [
+    `${trace.tokens.length} tokens in ${((prefillMs + decodeMs) / 1000).toFixed(2)} s`,
+    `${Math.round(tokensPerSecond(told))} tokens/s`,
+    `${(100 * macsOf(told, config).share).toFixed(0)} % of full compute`,
+    ...(generation.finishReason === undefined ? [] : [`ended by ${generation.finishReason}`]),
+    `seed ${seed}`,
+    ...(sinceStart ? [`first token ${Math.round(told.firstTokenMs)} ms after the start`] : []),
+  ].join(' · ');
+}
+
+export const READ_ON = 'Read on: README.md · docs/gate.md, what decides · mgt demo --help';
+
+/** The story as one object. */
+export function storyJson(told: Told, config: ModelConfig, start: string, seed: number): object {
+  const { generation, trace, text } = told;
+  const { promptTokens, tokens, finishReason, stats } = generation;
+  return {
+    ...{ start, text, seed, promptTokens, tokens, finishReason },
+    layers: trace.tokens.map(({ layers }) => layers),
+    trace: trace.tokens.map(({ token, text: piece, layers, witness: w }, i) => ({
+      ...{ step: i, token, text: piece, decision: w.decision, reason: w.reason, tier: w.tier, layers },
+      ...{ lambda: w.lambda, kept: w.kvWritesEnabled === 1 },
+    })),
+    stats: {
+      prefillTokens: stats.prefillTokens,
+      prefillMs: rounded(told.prefillMs),
+      decodeTokens: stats.decodeTokens,
+      decodeMs: rounded(told.decodeMs),
+      tokensPerSecond: rounded(tokensPerSecond(told)),
+      firstTokenMs: rounded(told.firstTokenMs),
+      macs: macsOf(told, config),
+    },
+  };
+}
