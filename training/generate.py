@@ -5,8 +5,8 @@ usage: generate.py [MODEL.gguf] [--out DIR] [--waves N] [--first WAVE] [--rows B
 
 MODEL.gguf is what `node scripts/fetch-smollm2.mjs` fetches. Wave W writes DIR/wave-SEED-W.jsonl once it is complete, so
 that the same command goes on where it was stopped, at any time and in any way; processes of different seeds may share
-DIR. Plain stories go to DIR/plain-SEED.jsonl. Seed 0 is to be held out: make its waves first, and no story of another
-seed shares eight words of a sentence with them.
+DIR. Plain stories go to DIR/plain-SEED.jsonl. Seed 0 is to be held out: make its stories first, the plain ones last,
+and no story of another seed shares eight words of a sentence with them.
 """
 
 import argparse
@@ -240,13 +240,18 @@ def write_lines(path: Path, stories: list[dict]) -> None:
     partial.rename(path)
 
 
+def learn(seen: Seen, out: Path, pattern: str) -> None:
+    for path in sorted(out.glob(pattern)):
+        for line in path.read_text().splitlines():
+            seen.learn(json.loads(line)["text"])
+
+
 def held_out(options: argparse.Namespace) -> Seen:
     """Eight words that no new story may have: those of the held-out stories; for these, those a plot often has."""
     held = Seen(sentences)
     if options.seed:
-        for path in sorted(options.out.glob("wave-0-*.jsonl")):
-            for line in path.read_text().splitlines():
-                held.learn(json.loads(line)["text"])
+        learn(held, options.out, "wave-0-*.jsonl")
+        learn(held, options.out, "plain-0.jsonl")
         return held
     for plot in PLOTS.values():
         texts = (make_story(seed, plot=plot).plain() for seed in range(SAMPLE))
@@ -256,14 +261,17 @@ def held_out(options: argparse.Namespace) -> Seen:
 
 
 def write_plain(options: argparse.Namespace) -> None:
-    start, seen, held, stories, words, doubles = time.time(), Seen(), held_out(options), [], 0, 0
+    start, seen, held, stories, words, doubles = time.time(), Seen(sentences), held_out(options), [], 0, 0
+    if options.seed == 0:
+        learn(seen, options.out, "wave-0-*.jsonl")
+    known = seen.total
     stale = lambda text: held.stale(text) or seen.stale(text)
     seed = options.seed * 1_000_000_000 + SEEDS
     while len(stories) < options.plain:
         seed += 1
         story = make_story(seed, stale)
         text = story.plain()
-        if held.stale(text):
+        if (stale if options.seed == 0 else held.stale)(text):
             continue
         doubles += seen.learn(text)
         words += len(text.split())
@@ -271,7 +279,7 @@ def write_plain(options: argparse.Namespace) -> None:
     write_lines(options.out / f"plain-{options.seed}.jsonl", stories)
     print(
         f"{len(stories)} plain stories, {words} words, {time.time() - start:.1f} s; "
-        f"of {seen.total} 8-grams {100 * doubles / seen.total:.2f} % not new"
+        f"of {seen.total - known} 8-grams {100 * doubles / (seen.total - known):.2f} % not new"
     )
     for story in stories[: options.print]:
         print("*", story["plot"], "|", story["text"])
@@ -295,8 +303,7 @@ def write_filled(options: argparse.Namespace) -> None:
     for wave in range(options.first, options.first + options.waves):
         path = options.out / f"wave-{options.seed}-{wave:05d}.jsonl"
         if path.exists():
-            for line in path.read_text().splitlines():
-                rules.seen.learn(json.loads(line)["text"])
+            learn(rules.seen, options.out, path.name)
             continue
         start, cpu = time.time(), time.process_time()
         rules.wave = Seen()
