@@ -1,12 +1,13 @@
 """Builds the committed corpus from stories: training/corpus/{train,dev,test}.txt.xz and manifest.json.
 
-usage: corpus.py SOURCE=PATH …         PATH: a folder of .jsonl files, or one; SOURCE: a name in SOURCES below
+usage: corpus.py PATH …                PATH: a folder of .jsonl files, or one
        corpus.py --check               recomputes counts, hashes and shared 8-grams from the committed files alone
 
-A line of the .jsonl files is a story, `text` its text. In the .txt files documents are separated by a blank line.
-The parts are split by document. No sentence of dev or test has eight words in a row (lower case, no punctuation) that a
-sentence of train, or of the other of the two, has: held-out documents are chosen at random of those that have such words,
-or the seed, in common with at most LIMIT others, and these others are left out of train.
+A line of the .jsonl files is a story, as generate.py writes it. In the .txt files documents are separated by a blank
+line. The parts are split by document. No sentence of dev or test has eight words in a row (lower case, no punctuation)
+that a sentence of train, or of the other of the two, has: held-out documents are drawn at random from the stories that
+generate.py kept apart (its seed 0; without such, from all) if they have such words, or their seed, in common
+with at most `--limit` others, and these others are left out of train.
 """
 
 import argparse
@@ -22,16 +23,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SOURCES = {
-    "stories": {
-        "what": "plots from the tables of training/, sentences by SmolLM2-135M-Instruct under their rules",
-        "licence": "Apache-2.0 (the model), MIT (the tables)",
+    "filled": {
+        "what": "stories from the plots and tables of training/, embellished by SmolLM2-135M-Instruct under its rules",
+        "licence": "Apache-2.0 (the model), MIT (plots and tables)",
     },
-    "plain": {"what": "stories that the tables of training/ tell alone", "licence": "MIT"},
+    "plain": {"what": "stories that the plots and tables of training/ tell alone", "licence": "MIT"},
 }
 FOLDER = Path(__file__).parent / "corpus"
 PARTS = ("train", "dev", "test")
 GRAM = 8
-LIMIT = 3  # documents that a held-out one may cost the training part
+APART = 1_000_000_000  # below it are the seeds of stories that generate.py made to be held out
 SHARE, LEAST, MOST = 0.03, 250, 500  # documents of dev, and of test
 WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 # `"Is it?" asked Tom.` is one sentence.
@@ -61,7 +62,7 @@ def marks(document: Document) -> Iterator[tuple]:
         yield from zip(*(row[i:] for i in range(GRAM)))
 
 
-def read(source: str, path: Path) -> Iterator[Document]:
+def read(path: Path) -> Iterator[Document]:
     files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
     if not files:
         raise SystemExit(f"corpus: no .jsonl in {path}")
@@ -71,46 +72,58 @@ def read(source: str, path: Path) -> Iterator[Document]:
             rows = (" ".join(row.split()) for row in story["text"].splitlines())
             text = "\n".join(row for row in rows if row)  # a blank line would end the document
             if text:
-                yield Document(source, story["seed"], text)
+                yield Document("filled" if story["written"] else "plain", story["seed"], text)
 
 
-def split(documents: list[Document], seed: int) -> tuple[dict[str, list[Document]], dict]:
-    """Returns the parts and how they came about."""
-    choose = random.Random(seed)
-    size = min(max(round(SHARE * len(documents)), LEAST), MOST)
-    order = list(range(len(documents)))
-    choose.shuffle(order)
-    tried, owners = order[: 8 * size], defaultdict(set)
+def in_common(documents: list[Document], tried: list[int]) -> dict[int, set[int]]:
+    """Of each tried document the others that have a mark of it."""
+    owners = defaultdict(set)
     for i in tried:
         for mark in marks(documents[i]):
             owners[mark].add(i)
-    shares: dict[int, set[int]] = {i: set() for i in tried}
+    others: dict[int, set[int]] = {i: set() for i in tried}
     for j, document in enumerate(documents):
         for mark in marks(document):
             for i in owners.get(mark, ()):
                 if i != j:
-                    shares[i].add(j)
-    held: list[int] = []
-    dropped: set[int] = set()
-    for i in tried:
-        if len(held) < 2 * size and len(shares[i]) <= LIMIT and i not in dropped and not shares[i] & set(held):
-            held.append(i)
-            dropped |= shares[i]
-    if len(held) < 2 * size:
-        few = sum(len(s) <= LIMIT for s in shares.values())
+                    others[i].add(j)
+    return others
+
+
+def split(documents: list[Document], seed: int, limit: int) -> tuple[dict[str, list[Document]], dict]:
+    """Returns the parts and how they came about."""
+    size = min(max(round(SHARE * len(documents)), LEAST), MOST)
+    order = list(range(len(documents)))
+    random.Random(seed).shuffle(order)
+    apart = [i for i in order if documents[i].seed < APART]
+    tried = (apart or order)[: 8 * size]
+    others = in_common(documents, tried)
+    within = [i for i in tried if len(others[i]) <= limit]
+    held: dict[str, set[int]] = {"dev": set(), "test": set()}
+    for i in within:
+        # It goes where what it has words in common with is.
+        near = [part for part in held if held[part] & others[i]]
+        part = near[0] if near else min(held, key=lambda name: len(held[name]))
+        if len(near) < 2 and len(held[part]) < size:
+            held[part].add(i)
+    if min(map(len, held.values())) < LEAST:
+        counts = {part: len(chosen) for part, chosen in held.items()}
         raise SystemExit(
-            f"corpus: {2 * size} of {len(documents)} documents are to be held out; of {len(tried)} tried at random "
-            f"{few} share {GRAM} words with at most {LIMIT} others, and {len(held)} of these do not with one another"
+            f"corpus: of {len(tried)} documents tried {len(within)} have words in common with at most {limit} others; "
+            f"parts of at least {LEAST} are to be had, got {counts}"
         )
-    chosen = {"test": held[:size], "dev": held[size:]}
-    chosen["train"] = [i for i in order if i not in dropped and i not in set(held)]
+    out = held["dev"] | held["test"]
+    dropped = set().union(*(others[i] for i in out)) - out
+    chosen = {part: [i for i in order if i in held[part]] for part in held}
+    chosen["train"] = [i for i in order if i not in out | dropped]
     report = {
         "seed": seed,
-        "gram": GRAM,
-        "limit": LIMIT,
+        "words": GRAM,
+        "limit": limit,
+        "heldFrom": len(apart) or len(documents),
         "tried": len(tried),
-        "triedWithinLimit": sum(len(s) <= LIMIT for s in shares.values()),
-        "dropped": dict(sorted(Counter(documents[i].source for i in dropped).items())),
+        "triedWithinLimit": len(within),
+        "leftOutOfTrain": dict(sorted(Counter(documents[i].source for i in dropped).items())),
     }
     return {part: [documents[i] for i in chosen[part]] for part in PARTS}, report
 
@@ -176,20 +189,20 @@ def check(folder: Path) -> dict:
     return manifest
 
 
-def build(inputs: list[tuple[str, Path]], folder: Path, seed: int) -> None:
+def build(paths: list[Path], folder: Path, seed: int, limit: int) -> None:
     documents: list[Document] = []
     seen: set[str] = set()
     sources: dict[str, dict] = {}
-    for source, path in inputs:
-        entry = sources.setdefault(source, {**SOURCES[source], "read": 0, "duplicates": 0})
-        for document in read(source, path):
+    for path in paths:
+        for document in read(path):
+            entry = sources.setdefault(document.source, {**SOURCES[document.source], "read": 0, "duplicates": 0})
             entry["read"] += 1
             if document.text in seen:
                 entry["duplicates"] += 1
             else:
                 seen.add(document.text)
                 documents.append(document)
-    parts, report = split(documents, seed)
+    parts, report = split(documents, seed, limit)
     folder.mkdir(parents=True, exist_ok=True)
     manifest = {"sources": sources, "split": report, "parts": {}}
     for part in PARTS:
@@ -206,23 +219,20 @@ def build(inputs: list[tuple[str, Path]], folder: Path, seed: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("inputs", nargs="*", metavar="SOURCE=PATH")
+    parser.add_argument("paths", nargs="*", type=Path)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--out", type=Path, default=FOLDER)
     parser.add_argument("--seed", type=int, default=6)
+    parser.add_argument("--limit", type=int, default=3, help="documents that a held-out one may cost the training part")
     options = parser.parse_args()
-    if options.check == bool(options.inputs):
-        raise SystemExit("corpus: either SOURCE=PATH … or --check")
-    pairs = [given.partition("=") for given in options.inputs]
-    for source, _, path in pairs:
-        if source not in SOURCES or not path:
-            raise SystemExit(f"corpus: SOURCE=PATH expected, SOURCE one of {', '.join(SOURCES)}; got {source}")
-    if pairs:
-        build([(source, Path(path).expanduser()) for source, _, path in pairs], options.out, options.seed)
+    if options.check == bool(options.paths):
+        raise SystemExit("corpus: either PATH … or --check")
+    if options.paths:
+        build(options.paths, options.out, options.seed, options.limit)
     manifest = check(options.out)
     for source, entry in manifest["sources"].items():
         print(f"{source}: {entry['read']} documents read, {entry['duplicates']} duplicates")
-    print(f"left out of train: {manifest['split']['dropped'] or 'none'}")
+    print(f"left out of train: {manifest['split']['leftOutOfTrain'] or 'none'}")
     for part, p in manifest["parts"].items():
         shares = ", ".join(f"{name} {count / p['documents']:.1%}" for name, count in p["sources"].items())
         print(

@@ -1,6 +1,6 @@
 """Bits per byte of an unpruned, interpolated modified Kneser-Ney n-gram over the BPE tokens, estimated by KenLM.
 
-usage: kneser_ney.py [--orders 2,3,4,5,6] [--tokenizer FILE] [--corpus DIR]
+usage: kneser_ney.py [--orders 2,3,4,5,6,8,10] [--tokenizer FILE] [--corpus DIR]
 
 The streams are those of the neural model (data.py): each document is END, its tokens, END. The n-gram sees the first END
 as its `<s>`, predicts every token and the last END, its `</s>`, and begins anew with the next document; its bits over
@@ -34,6 +34,7 @@ from data import END, read_documents
 HERE = Path(__file__).parent
 KENLM = "0.3.0"
 SHA256 = "c4628bb9fb63c8a6f9240035b8b037385cfc404cb72e933cf48878291edac1e8"  # of kenlm-0.3.0.tar.gz
+BUILD = ("-DCMAKE_BUILD_TYPE=Release", "-DKENLM_MAX_ORDER=10")
 CACHE = Path(os.environ.get("MGT_CACHE") or Path.home() / ".cache" / "mincut-gated-transformer")
 FALLBACK = (0.5, 1.0, 1.5)
 HISTORIES = 12  # whose V continuations are summed
@@ -58,7 +59,7 @@ def kenlm() -> Path:
         log = folder / "build.log"
         with log.open("w") as out:
             for command in (
-                ["cmake", "-S", f"{name}/kenlm-{KENLM}", "-B", f"{name}/build", "-DCMAKE_BUILD_TYPE=Release"],
+                ["cmake", "-S", f"{name}/kenlm-{KENLM}", "-B", f"{name}/build", *BUILD],
                 ["cmake", "--build", f"{name}/build", "--target", "lmplz", "query"],
             ):
                 if subprocess.run(command, stdout=out, stderr=out).returncode:
@@ -127,7 +128,7 @@ def worst_sum(programs: Path, arpa: Path, order: int, rows: list[list[str]], voc
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--orders", default="2,3,4,5,6")
+    parser.add_argument("--orders", default="2,3,4,5,6,8,10", help="10 at most")
     parser.add_argument("--tokenizer", type=Path, default=HERE.parent / "models" / "stories" / "tokenizer.json")
     parser.add_argument("--corpus", type=Path, default=HERE / "corpus")
     options = parser.parse_args()
