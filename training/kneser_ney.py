@@ -2,17 +2,18 @@
 
 usage: kneser_ney.py [--orders 2,3,4,5,6,8,10] [--tokenizer FILE] [--corpus DIR]
 
-The streams are those of the neural model (data.py): each document is END, its tokens, END. The n-gram sees the first END
-as its `<s>`, predicts every token and the last END, its `</s>`, and begins anew with the next document; its bits over
-tokens and last END are summed and divided by the documents' bytes of UTF-8. Train is train.txt.xz, every document whole.
+The streams are those of the neural model (data.py): each document is END, its tokens, END. The n-gram sees the first
+END as its `<s>`, predicts every token and the last END, its `</s>`, and begins anew with the next document; its bits
+over tokens and last END are summed and divided by the documents' bytes of UTF-8. Train is train.txt.xz, every document
+whole.
 
-The vocabulary is closed: what comes next is one of V, the tokenizer's V - 1 tokens or the end. Tokens that train does not
-have get 1 / V of the unigrams' discounted mass each (`--vocab_pad V`). KenLM's discounts are Chen and Goodman's closed
-form, D1, D2 and D3+ of each order; where it has none (no unigram has but one or two left neighbours), 0.5, 1 and 1.5 are
-taken. Both are printed, and that the probabilities of all V sum to 1 after histories of test.
+The vocabulary is closed: what comes next is one of V, the tokenizer's V - 1 tokens or the end. Tokens that train does
+not have get 1 / V of the unigrams' discounted mass each (`--vocab_pad V`). KenLM's discounts are Chen and Goodman's
+closed form, D1, D2 and D3+ of each order; where it has none (no unigram has but one or two left neighbours), 0.5, 1 and
+1.5 are taken. Both are printed, and that the probabilities of all V sum to 1 after histories of test.
 
 KenLM's lmplz and query are built once, from the source package on PyPI (LGPL), into the cache. The build takes a C++
-compiler and `apt-get install cmake libboost-program-options-dev libboost-system-dev libboost-thread-dev libboost-test-dev`.
+compiler, cmake and Debian's libboost-program-options-dev libboost-system-dev libboost-thread-dev libboost-test-dev.
 """
 
 import argparse
@@ -141,7 +142,8 @@ def main() -> None:
     rows = {part: lines(tokenizer, documents) for part, documents in texts.items()}
     for part, documents in rows.items():
         kinds = len({word for row in documents for word in row})
-        print(f"{part}: {len(documents)} documents, {sum(map(len, documents))} tokens, {kinds} kinds of {vocabulary - 1}")
+        tokens = sum(map(len, documents))
+        print(f"{part}: {len(documents)} documents, {tokens} tokens, {kinds} kinds of {vocabulary - 1}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         text = folder / "train"

@@ -82,7 +82,8 @@ def same_as_engine(tokenizer: Tokenizer, model: Path, documents: list[str]) -> N
         theirs, ours = json.loads(said)["tokens"], tokenizer.encode(text).ids
         if theirs != ours:
             raise SystemExit(f"tokenizer: {text!r}\nPython {ours}\nengine {theirs}")
-    print(f"{len(documents)} texts, {sum(len(text.encode()) for text in documents)} bytes: the engine's ids are the same")
+    size = sum(len(text.encode()) for text in documents)
+    print(f"{len(documents)} texts, {size} bytes: the engine's ids are the same")
 
 
 def main() -> None:
