@@ -16,21 +16,28 @@ export function yieldToHost(): Promise<void> {
   });
 }
 
-/** Milliseconds that work goes on for without letting the host in: longer than letting it in takes, shorter than anyone feels. */
-const SLICE = 2;
+/** Work done between two looks, in multiply-accumulates: half a millisecond or so, many times what a look takes. */
+const SLICE = 2 ** 24;
+/** What a step counts for besides: small models spend their time between the products. */
+const STEP = 2 ** 18;
 
-/** When the host was last let in, by work that goes on for long. What is computed does not depend on it. */
+/** How much work has gone on since the host was last let in. Counted, not timed: where a pass looks up does not hang on the machine. */
 export class Patience {
-  #last = -Infinity;
+  #work = Infinity;
+
+  /** After a step of so many multiply-accumulates. */
+  spend(work: number): void {
+    this.#work += work + STEP;
+  }
 
   get isOver(): boolean {
-    return performance.now() - this.#last >= SLICE;
+    return this.#work >= SLICE;
   }
 
   /** Lets the host in. */
   async rest(): Promise<void> {
     await yieldToHost();
-    this.#last = performance.now();
+    this.#work = 0;
   }
 }
 
@@ -54,9 +61,15 @@ export async function inSteps<T>(
       checkSignal(signal, field);
       const { runtime } = alive(loaded);
       const steps = begin();
-      let step = steps.next();
+      const next = (): IteratorResult<void, T> => {
+        const before = runtime.work;
+        const step = steps.next();
+        patience.spend(runtime.work - before);
+        return step;
+      };
+      let step = next();
       taken = 1;
-      for (const pass = runtime.pass; !step.done && runtime.pass === pass; step = steps.next(), taken++) {
+      for (const pass = runtime.pass; !step.done && runtime.pass === pass; step = next(), taken++) {
         if (taken <= blind || !patience.isOver) continue;
         await patience.rest();
         checkSignal(signal, field);

@@ -70,6 +70,8 @@ export class Runtime {
   #spans: { stored: readonly Run[] | undefined; first: number; count: number; runs: readonly Run[] } = {
     ...{ stored: undefined, first: 0, count: 0, runs: [] },
   };
+  /** Multiply-accumulates of the calls before. */
+  #before = 0;
   #linear = 0;
   #attention = 0;
   #head = 0;
@@ -92,8 +94,14 @@ export class Runtime {
     return this.#pass;
   }
 
+  /** Multiply-accumulates of all calls. */
+  get work(): number {
+    return this.#before + this.#linear + this.#attention + this.#head + this.#gate;
+  }
+
   /** Starts one call: counts at zero. */
   begin(): void {
+    this.#before = this.work;
     this.#pass++;
     this.#calls.fill(0);
     this.#linear = this.#attention = this.#head = this.#gate = this.#layers = 0;

@@ -4,8 +4,8 @@
  */
 export function ln(x: number): number {
   let [e, m] = [0, x];
-  for (; m >= Math.SQRT2; e++) m *= 0.5;
-  for (; m < Math.SQRT1_2; e--) m *= 2;
+  for (; m >= 1.4142135623730951; e++) m *= 0.5;
+  for (; m < 0.7071067811865476; e--) m *= 2;
   const s = (m - 1) / (m + 1);
   const z = s * s;
   let h = 1 / 21;

@@ -1,5 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
+import { readFileSync } from 'node:fs';
 import type { ExitOptions, ExitScore, InferInput, MincutGatedTransformer } from '../../src/core.node.js';
+import { Sampler } from '../../src/generate/sample.js';
 import { ln } from '../../src/generate/log.js';
 import { bitsOf, errorOf, loadRandom, PACKETS, ReferenceSession, stateOf, tokensOf } from '../session/support.js';
 import { models } from '../support/models.js';
@@ -131,6 +133,52 @@ describe('what stats, witness and session say', () => {
     const first = session.infer({ tokens: [4], signature: 9, exit: ALWAYS });
     const again = session.infer({ tokens: [4], signature: 9, gate: PACKETS.Skip, exit: ALWAYS });
     expect([bitsOf(again), again.stats.cached, again.stats.layers]).toEqual([bitsOf(first), 1, [0]]);
+  });
+});
+
+describe('what docs/exits.md says', () => {
+  test('the table of costs', async () => {
+    const shape = { hidden: 192, heads: 6, kvHeads: 2, headDim: 32, ffn: 512, vocab: 1024, layers: 8 };
+    const { model } = await loadRandom({ ...config, ...shape, smoothed: false });
+    const page = readFileSync(new URL('../../docs/exits.md', import.meta.url), 'utf8');
+    const cells = (row: string): number[] =>
+      page
+        .split('\n')
+        .find((line) => line.startsWith(`| ${row} `))!
+        .split('|')
+
+        .slice(3, 8)
+        .map((cell) => parseInt(cell.replace(/[ ,]/g, ''), 10));
+    const [kv, full] = [24_576, 8 * 393_216 + 196_608];
+    for (const [row, ran] of [
+      ['2', 2],
+      ['4', 4],
+      ['6', 6],
+      ['never', 8],
+    ] as const) {
+      // The first layer of those asked that is given a threshold it cannot miss.
+      const session = model.createSession();
+      const questions = ran === 8 ? [2, 4, 6] : [2, 4, 6].filter((k) => k <= ran);
+      const costs = questions.map(
+        (at) =>
+          session.fork().infer({ tokens: [1], exit: { score: 'maxProb', threshold: at === ran ? 0 : 1, layers: [at] } })
+            .stats.macs,
+      );
+      const { linear, head } = costs.at(-1)!;
+      const gate = costs.reduce((sum, macs) => sum + macs.gate, 0);
+      const fill = (8 - ran) * kv;
+      expect([row, ...cells(row)]).toEqual(
+        [row, fill, head, gate, linear + head + gate, Math.round((100 * (linear + head + gate)) / full)].map((n) => n),
+      );
+    }
+  });
+
+  test('EE5: a guess is accepted where full depth chooses it', () => {
+    const pick = (logits: number[]): number => new Sampler(4).pick(Float32Array.from(logits), [], () => 0);
+    expect(pick([10, 100, 30, 20])).toBe(pick([15, 100, 35, 25]));
+    expect(pick([10, 100, 30, 20])).not.toBe(pick([15, 50, 135, 25]));
+    // The guess is second best here; taken, it would be another text.
+    expect(pick([10, 100, 30, 20])).not.toBe(pick([15, 95, 135, 25]));
   });
 });
 

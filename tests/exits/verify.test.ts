@@ -96,6 +96,34 @@ describe.each(builds)('verify on the %s build', (simd) => {
   });
 });
 
+test('SD1: where there is nothing to draft nothing is drafted, and nothing accepted', async () => {
+  const { model } = await loadRandom(config, { sessions: 2 });
+  const none = { blocks: 0, drafted: 0, accepted: 0, draftLayers: 0 };
+  expect(await same(() => model.createSession(), { tokens: [1, 2], maxTokens: 1 }, EAGER)).toMatchObject(none);
+  const never = { score: 'maxProb', threshold: 1 } as const;
+  expect(await same(() => model.createSession(), { tokens: [1, 2], maxTokens: 9 }, never)).toMatchObject(none);
+  const full = { tokens: tokensOf(config, config.context, 3), maxTokens: 9, ring: true };
+  expect(await same(() => model.createSession(), full, EAGER)).toMatchObject(none);
+});
+
+test("SD2: each seed's tokens are those of full depth, so their distribution is the model's", async () => {
+  const { model } = await loadRandom(config, { sessions: 2 });
+  const seen = new Set<number>();
+  for (let seed = 0; seed < 60; seed++) {
+    const options = { tokens: [9], maxTokens: 5, temperature: 3 };
+    const texts = [];
+    for (const mode of [undefined, 'verify'] as const) {
+      const session = model.createSession({ seed });
+      const generation = session.generate({ ...options, mode, exit: mode && EAGER });
+      for await (const { token } of generation) seen.add(token);
+      texts.push(generation.tokens);
+      session.dispose();
+    }
+    expect(texts[1]).toEqual(texts[0]);
+  }
+  expect(seen.size).toBeGreaterThan(40);
+});
+
 test('packets are asked for once a step, in order, when it comes', async () => {
   const { model } = await loadRandom(config);
   const steps: number[] = [];
