@@ -100,7 +100,7 @@ test('SD1: where there is nothing to draft nothing is drafted, and nothing accep
   const { model } = await loadRandom(config, { sessions: 2 });
   const none = { blocks: 0, drafted: 0, accepted: 0, draftLayers: 0 };
   expect(await same(() => model.createSession(), { tokens: [1, 2], maxTokens: 1 }, EAGER)).toMatchObject(none);
-  const never = { score: 'maxProb', threshold: 1 } as const;
+  const never = { score: 'saturation', threshold: 1 } as const;
   expect(await same(() => model.createSession(), { tokens: [1, 2], maxTokens: 9 }, never)).toMatchObject(none);
   const full = { tokens: tokensOf(config, config.context, 3), maxTokens: 9, ring: true };
   expect(await same(() => model.createSession(), full, EAGER)).toMatchObject(none);
