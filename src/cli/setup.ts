@@ -5,6 +5,7 @@ import { KV_FILLS, LAYER_ORDERS, type RunOptions } from '../engine/options.js';
 import { POLICY_NAMES, type GatePolicy, type PolicyName } from '../gate/policy.js';
 import { parseJson, parseNumber, parseNumberList, type OptionSpec, type Parsed } from './args.js';
 import { modelPath } from './default-model.js';
+import { readDepth } from './exits.js';
 import { readWhole } from './files.js';
 
 /** What the words say about how a call is judged and run. What was not said is left out: the engine has the defaults. */
@@ -66,6 +67,7 @@ export async function readInput({ operands, values, flags }: Parsed, signal: Abo
   const [list, prompt] = [values.get('tokens'), values.get('prompt')];
   return {
     ...readPackets(values),
+    ...readDepth(values),
     signature: readSignature(values.get('signature')),
     tokens:
       prompt === undefined ? parseNumberList('--tokens', list!) : await tokensOf(modelPath(operands), prompt, signal),

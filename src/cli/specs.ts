@@ -1,5 +1,6 @@
 import type { CommandSpec, OptionSpec, Parsed } from './args.js';
 import { EVENTS } from './demo/events.js';
+import { EXIT_OPTIONS, LAYERS_OPTION } from './exits.js';
 import { CALL_OPTIONS } from './setup.js';
 
 /** Every command as data, and where its code lies: loaded only when the command runs. */
@@ -64,7 +65,7 @@ export const COMMANDS: readonly Command[] = [
       {
         name: 'inject',
         value: 'NAME@STEP,…',
-        help: `what happens, and before which token: ${EVENTS.map(({ name, title }) => `${name} (${title})`).join(', ')}`,
+        help: `what happens, and before which token: ${EVENTS.map(({ name, title }) => `${name} (${title})`).join(', ')}; default: nothing where there are keys for it, else edges@24`,
       },
       { name: 'no-color', help: 'no colours in a terminal either' },
       JSON_FLAG,
@@ -140,6 +141,8 @@ export const COMMANDS: readonly Command[] = [
       TOKENS,
       { name: 'prompt', value: 'TEXT', help: 'a text instead; its tokens as mgt tokenize gives them' },
       { name: 'all', help: "every token's logits instead of the last one's (decoders)" },
+      ...EXIT_OPTIONS,
+      LAYERS_OPTION,
       ...CALL_OPTIONS,
       { name: 'session', value: 'FILE', help: 'a session to go on with and to write back; made if missing' },
       { name: 'log', value: 'FILE', help: 'append the call to a hash-chained log (.bin: binary, else JSON lines)' },
@@ -158,6 +161,7 @@ export const COMMANDS: readonly Command[] = [
       `mgt infer micro.mgt --tokens 1,2,3 --gate '{"lambda":20}'`,
       'mgt infer micro.mgt --tokens 4,5 --session talk.mgts --log calls.jsonl',
       'mgt infer smollm2.mgt --prompt "The sea is" --all --out logits.f32',
+      'mgt infer --prompt "The sea is" --all --exit maxProb:0.9 --json',
     ],
     load: () => import('./commands/infer.js'),
   },
@@ -183,20 +187,25 @@ export const COMMANDS: readonly Command[] = [
       { name: 'repetition-penalty', value: 'R', help: 'make tokens that stand in the context less likely; 1: not' },
       { name: 'stop', value: 'TEXT', many: true, help: 'end before this text; may be given again' },
       { name: 'ring', help: 'go on past the context: the oldest tokens are forgotten' },
+      ...EXIT_OPTIONS,
+      { name: 'verify', help: 'early layers only guess, full depth verifies several guesses at once: the same tokens' },
       ...CALL_OPTIONS.filter(({ name }) => name !== 'signature'),
       SIMD,
       JSON_FLAG,
     ],
     examples: [
       'mgt generate --prompt "One day, a little fox" --max-tokens 40',
+      'mgt generate --prompt "One day" --exit maxProb:0.9 --temperature 0.7 --json',
       'mgt generate smollm2.mgt --chat "What is a transformer?" --temperature 0.7 --seed 1',
       'mgt generate smollm2.mgt --system "Be brief." --chat "Hi!" --chat "And now?" --json',
     ],
     notes: [
       'With --json, one line at the end: text, promptTokens, tokens (without the end',
-      'token), finishReason (stop, length or context) and stats in tokens and ms. Of',
-      'several turns it tells the last one: promptTokens is its whole prompt,',
-      'stats.prefillTokens what of that was not in the session already.',
+      'token), layers (that each token took), finishReason (stop, length or context)',
+      'and stats in tokens, ms and multiply-adds; with --verify, stats.verify tells',
+      'drafts and their verification apart. Of several turns it tells the last one:',
+      'promptTokens is its whole prompt, stats.prefillTokens what of that was not in',
+      'the session already.',
     ],
     load: () => import('./commands/generate.js'),
   },
@@ -207,14 +216,30 @@ export const COMMANDS: readonly Command[] = [
     options: [
       { name: 'file', value: 'TEXT', required: true, help: 'a UTF-8 text file; -: stdin' },
       { name: 'context', value: 'N', help: "tokens of a window; default: the model's context" },
+      {
+        name: 'documents',
+        help: 'the text is documents with blank lines between them, each scored by itself and its end with it',
+      },
+      ...EXIT_OPTIONS,
+      LAYERS_OPTION,
+      { name: 'exits', help: 'bits per byte after each layer as well: of all tokens leaving there' },
+      ...CALL_OPTIONS.filter(({ name }) => name === 'kv-fill'),
       SIMD,
       JSON_FLAG,
     ],
-    examples: ['mgt perplexity smollm2.mgt --file book.txt --json'],
+    examples: [
+      'mgt perplexity smollm2.mgt --file book.txt --json',
+      'mgt perplexity --documents --file stories.txt --exit maxProb:0.9',
+      'xz -dc dev.txt.xz | mgt perplexity --documents --file - --exits --json',
+    ],
     notes: [
       'The whole text is made into tokens once, special ones as mgt tokenize adds',
       'them, and cut into windows that do not overlap. The first token of each is not',
-      'scored. nll is the mean in nats; perplexity is e^nll.',
+      'scored. nll is the mean in nats; perplexity is e^nll; bitsPerByte is all bits',
+      'of the scored tokens over the UTF-8 bytes they stand for. With --documents each',
+      'stands between a start and an end token; the end is scored, its bytes are none.',
+      'macs: what ran, questions and the K/V of layers left out included; the same',
+      'calls at full depth unasked; the share of the one in the other.',
     ],
     load: () => import('./commands/perplexity.js'),
   },

@@ -90,6 +90,11 @@ export class TextTokenizer {
     return this.#library.decode(known, { skip_special_tokens: true, clean_up_tokenization_spaces: false });
   }
 
+  /** Ids that `encode` puts before and after a text. */
+  get specials(): { readonly opening: readonly number[]; readonly closing: readonly number[] } {
+    return { opening: this.#opening, closing: this.#closing };
+  }
+
   /** What says which bytes each token stands for. */
   get parts(): TokenParts {
     return { tokens: this.#library.model.vocab, added: this.#added, decoder: this.#decoder };

@@ -53,8 +53,8 @@ describe('mgt generate', () => {
     const ran = mgt(['generate', file, '--prompt', 'the sea', '--max-tokens', '9', '--json']);
     const [line, ...more] = results(ran) as unknown as Generated[];
     expect(more).toEqual([]);
-    expect(Object.keys(line!)).toEqual(['text', 'promptTokens', 'tokens', 'finishReason', 'stats']);
-    expect(Object.keys(line!.stats)).toEqual(['prefillTokens', 'prefillMs', 'decodeTokens', 'decodeMs']);
+    expect(Object.keys(line!)).toEqual(['text', 'promptTokens', 'tokens', 'layers', 'finishReason', 'stats']);
+    expect(Object.keys(line!.stats)).toEqual(['prefillTokens', 'prefillMs', 'decodeTokens', 'decodeMs', 'macs']);
     expect(line).toMatchObject({ finishReason: 'length', stats: { prefillTokens: 2, decodeTokens: 8 } });
     expect(line!.stats.prefillMs).toBeGreaterThan(0);
     expect(line!.stats.decodeMs).toBeGreaterThan(0);

@@ -25,7 +25,7 @@ const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes)
 describe('mgt infer --json', () => {
   test('a decoder gives logits, an encoder an embedding', () => {
     const logits = infer(micro, '--tokens', '1,2,3');
-    expect(Object.keys(logits)).toEqual(['kind', 'shape', 'sha256', 'values', 'witness', 'stats']);
+    expect(Object.keys(logits)).toEqual(['kind', 'shape', 'sha256', 'layers', 'values', 'witness', 'stats']);
     expect(logits).toMatchObject({ kind: 'logits', shape: [256] });
     const embedding = infer(encoder, '--tokens', '2,9,3');
     expect(embedding).toMatchObject({ kind: 'embedding', shape: [96] });

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { MincutGatedTransformer } from '../../src/index.node.js';
-import { textModels } from './generate-models.js';
+import { bytesOf, textModels } from './generate-models.js';
 import { failureInside, inside } from './inside.js';
 import { mgt, results, scratch } from './support.js';
 
@@ -20,12 +20,21 @@ interface Scored {
   tokens: number;
   nll: number;
   perplexity: number;
+  bytes: number;
+  bitsPerByte: number;
+  meanLayers: number;
+  macs: { spent: number; full: number; share: number };
 }
+const KEYS = ['tokens', 'bytes', 'nll', 'perplexity', 'bitsPerByte', 'meanLayers', 'macs'];
 const perplexity = async (...words: string[]): Promise<Scored> =>
   JSON.parse(await inside('perplexity', ...words, '--json')) as Scored;
 
-/** Each token from a call of its own, on all before it in its window. */
-async function oracle(path: string, content: string, context: number): Promise<{ tokens: number; nll: number }> {
+/** Each token from a call of its own, on all before it in its window; the bytes are those of the tokens' own definition. */
+async function oracle(
+  path: string,
+  content: string,
+  context: number,
+): Promise<{ tokens: number; nll: number; bytes: number }> {
   const model = await MincutGatedTransformer.load(path, { context });
   const { tokens: ids } = JSON.parse(await inside('tokenize', path, content, '--json')) as { tokens: number[] };
   const scores = ids.flatMap((id, i) => {
@@ -35,7 +44,8 @@ async function oracle(path: string, content: string, context: number): Promise<{
     const most = Math.max(...logits!);
     return [Math.log(logits!.reduce((sum, x) => sum + Math.exp(x - most), 0)) + most - logits![id]!];
   });
-  return { tokens: scores.length, nll: scores.reduce((a, b) => a + b) / scores.length };
+  const bytes = ids.reduce((sum, id, i) => sum + (i % context === 0 ? 0 : bytesOf(id).length), 0);
+  return { tokens: scores.length, nll: scores.reduce((a, b) => a + b) / scores.length, bytes };
 }
 
 describe('mgt perplexity', () => {
@@ -48,23 +58,41 @@ describe('mgt perplexity', () => {
     ] as const) {
       const scored = await perplexity(path, '--file', text(TEXT), '--context', String(context));
       const expected = await oracle(path, TEXT, context);
-      expect(Object.keys(scored)).toEqual(['tokens', 'nll', 'perplexity']);
+      expect(Object.keys(scored)).toEqual(KEYS);
       expect(scored.tokens).toBe(expected.tokens);
       expect(scored.nll).toBeCloseTo(expected.nll, 10);
       expect(scored.perplexity).toBe(Math.exp(scored.nll));
+      expect(scored.bytes).toBe(expected.bytes);
+      expect(scored.bitsPerByte).toBeCloseTo((expected.tokens * expected.nll) / Math.LN2 / expected.bytes, 9);
+      expect(scored).toMatchObject({ meanLayers: 2, macs: { share: 1 } });
+      expect(scored.macs.spent).toBe(scored.macs.full);
     }
     expect(await perplexity(file, '--file', text(TEXT))).toEqual(
       await perplexity(file, '--file', text(TEXT), '--context', '64', '--simd', 'plain'),
     );
   });
 
-  test('reads stdin; a line for people', () => {
+  test('bytes of characters that windows cut, and of marks written in the text', async () => {
+    const content = 'ð 🌊🌊 sea<|im_end|>🌊 é<|im_start|>é\n';
+    const { tokens: ids } = JSON.parse(await inside('tokenize', file, content, '--json')) as { tokens: number[] };
+    const marks = ['<|im_start|>', '<|im_end|>'];
+    for (let context = 2; context < 20; context++) {
+      const bytes = ids.map((id, i) => (i % context === 0 ? 0 : (marks[id]?.length ?? bytesOf(id).length)));
+      const scored = await perplexity(file, '--file', text(content), '--context', String(context));
+      expect(scored.bytes).toBe(bytes.reduce((a, b) => a + b));
+    }
+    expect((await perplexity(opening, '--file', text(content))).bytes).toBe(Buffer.byteLength(content));
+  });
+
+  test('reads stdin; lines for people', () => {
     const [line] = results(mgt(['perplexity', file, '--file', '-', '--json'], { input: 'the sea is' }));
     expect(line).toMatchObject({ tokens: 4 });
     const { stdout, code } = mgt(['perplexity', file, '--file', '-'], { input: 'the sea is' });
     expect([code, stdout]).toEqual([
       0,
-      expect.stringMatching(/^perplexity \S+ · \S+ nats a token · 4 tokens scored\n$/),
+      expect.stringMatching(
+        /^perplexity \S+ · \S+ nats a token · 4 tokens scored\n\S+ bits a byte · 7 bytes\n2\.00 of 2 layers a token · multiply-adds (\S+ [KM]), 100\.0 % of \1\n$/,
+      ),
     ]);
   });
 

@@ -8,6 +8,7 @@ import {
 } from '../../index.node.js';
 import { parseNumber, parseNumberList, type Parsed } from '../args.js';
 import { modelPath } from '../default-model.js';
+import { readExit } from '../exits.js';
 import { print } from '../output.js';
 import { createProgress } from '../progress.js';
 import { checkOneGiven, readPackets, readSetup } from '../setup.js';
@@ -48,11 +49,11 @@ export const run: Run = async (parsed, { json, signal }) => {
       last = await answer(session, about, packets, write);
       messages.push({ role: 'assistant', content: last.text });
     }
-    const { generation, text, prefillMs, decodeMs } = last!;
+    const { generation, text, layers, prefillMs, decodeMs } = last!;
     const { promptTokens, tokens, finishReason } = generation;
-    const { prefillTokens, decodeTokens } = generation.stats;
-    const stats = { prefillTokens, prefillMs, decodeTokens, decodeMs };
-    if (json) await print(`${JSON.stringify({ text, promptTokens, tokens, finishReason, stats })}\n`);
+    const { prefillTokens, decodeTokens, ...cost } = generation.stats;
+    const stats = { prefillTokens, prefillMs, decodeTokens, decodeMs, ...cost };
+    if (json) await print(`${JSON.stringify({ text, promptTokens, tokens, layers, finishReason, stats })}\n`);
   } finally {
     model.dispose();
   }
@@ -69,6 +70,8 @@ function readOptions({ values, lists, flags }: Parsed): GenerateOptions {
     tokens: tokens === undefined ? undefined : parseNumberList('--tokens', tokens),
     stop: lists.get('stop'),
     ring: flags.has('ring'),
+    exit: readExit(values),
+    mode: flags.has('verify') ? 'verify' : undefined,
     ...Object.fromEntries(numbers.map(([word, key]) => [key, parseNumber(`--${word}`, values.get(word)!)])),
   };
 }
@@ -76,6 +79,8 @@ function readOptions({ values, lists, flags }: Parsed): GenerateOptions {
 interface Answer {
   readonly generation: Generation;
   readonly text: string;
+  /** Layers of each token. */
+  readonly layers: readonly number[];
   /** Of the prompt and the first choice. */
   readonly prefillMs: number;
   /** Of all steps after that. */
@@ -97,9 +102,11 @@ async function answer(
   };
   const generation = session.generate({ ...options, gate });
   let text = '';
+  const layers: number[] = [];
   try {
-    for await (const { token, text: piece } of generation) {
+    for await (const { token, text: piece, layers: ran } of generation) {
       text += piece;
+      layers.push(ran);
       await write?.(token, piece);
     }
   } finally {
@@ -109,7 +116,7 @@ async function answer(
   const end = performance.now();
   const [prefill = end, decode = end] = begun;
   const ms = (from: number, to: number): number => Math.round(1000 * (to - from)) / 1000;
-  return { generation, text, prefillMs: ms(prefill, decode), decodeMs: ms(decode, end) };
+  return { generation, text, layers, prefillMs: ms(prefill, decode), decodeMs: ms(decode, end) };
 }
 
 /** Text to stdout; ids, separated by spaces, of a model without a tokenizer. A terminal gets no control characters but white space. */

@@ -84,7 +84,8 @@ async function show(
   const sha256 = sha256Hex(raw);
   if (!json) return print(`${summary(result, values, size, sha256, out).join('\n')}\n`);
   const shape = all ? [values.length / size, size] : [size];
-  await print(JSON.stringify({ kind, shape, sha256 }).slice(0, -1));
+  const layers = kind === 'logits' && { layers: stats.layers };
+  await print(JSON.stringify({ kind, shape, sha256, ...layers }).slice(0, -1));
   // By rows: no string holds the logits of many tokens.
   for (let at = 0; out === undefined && at < values.length; at += size) {
     await print(`${at === 0 ? ',"values":[' : ','}${jsonFloats(values.subarray(at, at + size)).slice(1, -1)}`);
@@ -99,7 +100,8 @@ function summary(
   sha256: string,
   out?: string,
 ): string[] {
-  const { macs } = stats;
+  const { macs, layers } = stats;
+  const early = layers.some((ran) => ran !== stats.layersExecuted);
   const calls = Object.values(stats.kernelCalls).reduce((sum, n) => sum + n, 0);
   const last = values.subarray(values.length - size);
   const best = kind === 'logits' ? [['largest', largest(last, 5)]] : [];
@@ -116,12 +118,17 @@ function summary(
     ['', `window ${witness.effectiveWindow} · at most ${witness.effectiveSeqLen} tokens · policy ${witness.policyId}`],
     ['', `KV writes ${onOff(witness.kvWritesEnabled)} · external writes ${onOff(witness.externalWritesEnabled)}`],
     ['ran', `${stats.layersExecuted} layers · ${calls} kernel calls · build ${stats.build}`],
+    ...(early ? [['', `layers of each token: ${someOf(layers)}`]] : []),
     [
       '',
-      `multiply-adds: linear ${countText(macs.linear)} · attention ${countText(macs.attention)} · head ${countText(macs.head)}`,
+      `multiply-adds: linear ${countText(macs.linear)} · attention ${countText(macs.attention)} · head ${countText(macs.head)}${macs.gate > 0 ? ` · asking ${countText(macs.gate)}` : ''}`,
     ],
   ].map(([name, text]) => `${name!.padEnd(10)}${oneLine(text!)}`);
 }
+
+/** The first of some counts, and their mean. */
+const someOf = (counts: readonly number[]): string =>
+  `${counts.slice(0, 20).join(' ')}${counts.length > 20 ? ' …' : ''}, mean ${(counts.reduce((a, b) => a + b) / counts.length).toFixed(2)}`;
 
 const onOff = (bit: number): string => (bit ? 'on' : 'off');
 
