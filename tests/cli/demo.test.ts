@@ -60,7 +60,8 @@ describe('mgt demo, piped', () => {
     expect(stdout.includes('\x1b')).toBe(false);
     const told = story(args.slice(1));
     expect(stdout.startsWith(`The little fox${told.text}\n\n`)).toBe(true);
-    const [header, ...rows] = stdout.slice(stdout.indexOf('tokens  ')).split('\n');
+    const [title, header, ...rows] = stdout.slice(stdout.indexOf('Gate trace')).split('\n');
+    expect(title).toBe('Gate trace, upset by storm@10 (a spike storm):');
     expect(header).toMatch(/^tokens +decision +reason +tier +layers +λ +kept$/);
     expect(rows[0]).toMatch(/^0–9 +Allow +None +0 +\S.* of 8 +100 +yes$/);
     expect(rows[1]).toMatch(/^10–12 +FreezeWrites +SpikeStorm +2 +1 of 8 +100 +no$/);
@@ -82,6 +83,12 @@ describe('mgt demo, piped', () => {
       expect(promptTokens.length).toBeGreaterThan(3);
       expect(text).not.toBe('');
     }
+  });
+
+  test('where nobody has keys, edges come across by themselves', () => {
+    const tell = (...args: string[]): string[] => story(['--tokens', '30', ...args]).trace.map(({ reason }) => reason);
+    expect(tell().slice(22, 30)).toEqual(['None', 'None', ...Array<string>(4).fill('BoundarySpike'), 'None', 'None']);
+    expect(new Set(tell('--inject', ''))).toEqual(new Set(['None']));
   });
 
   test('--prompt wins over stdin', () => {
@@ -126,12 +133,11 @@ describe('mgt demo --json', () => {
   });
 
   test('every layer for every token is the full compute; exits leave layers out and cost their questions', () => {
-    const full = story(['--tokens', '30', '--temperature', '1', '--exit', 'off']);
+    const plain = ['--tokens', '30', '--temperature', '1', '--inject', ''];
+    const full = story([...plain, '--exit', 'off']);
     expect(new Set(full.layers)).toEqual(new Set([8]));
     expect(full.stats.macs).toMatchObject({ share: 1 });
-    const [always, never] = ['maxProb:0', 'maxProb:1'].map((exit) =>
-      story(['--tokens', '30', '--temperature', '1', '--exit', exit]),
-    );
+    const [always, never] = ['maxProb:0', 'maxProb:1'].map((exit) => story([...plain, '--exit', exit]));
     expect(Math.max(...always!.layers)).toBe(2);
     expect(always!.stats.macs.share).toBeLessThan(0.6);
     expect(never!.text).toBe(full.text);

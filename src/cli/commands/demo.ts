@@ -24,6 +24,8 @@ const TEMPERATURE = 0.7;
 const MIN_P = 0.05;
 /** A token leaves as soon as an early layer is this sure of it. */
 const EXIT = 'maxProb:0.9';
+/** What happens where nobody can press a key. */
+const INJECT = 'edges@24';
 /** Tokens a second that a terminal shows at first: about as fast as one reads aloud. */
 const READING_SPEED = 18;
 
@@ -45,9 +47,9 @@ interface Job {
 
 /** `mgt demo`: stories, and what the gate lets the model do for each token. */
 export const run: Run = async (parsed, { json, signal }) => {
-  const asked = readAsked(parsed);
   const { stdin, stdout } = process;
   const onScreen = stdout.isTTY && !json && process.env.TERM !== 'dumb';
+  const asked = readAsked(parsed, onScreen && stdin.isTTY);
   // Read while the model loads.
   const piped = asked.start !== undefined || stdin.isTTY ? undefined : readPiped(signal);
   piped?.catch(() => {}); // reported where it is awaited
@@ -62,7 +64,7 @@ export const run: Run = async (parsed, { json, signal }) => {
     const start = asked.start ?? ((await piped)?.trim() || openingOf(seed));
     if (onScreen) {
       const told = await show(job, start, seed, palette);
-      await print(`\n${traceTable(told, model.info.config).join('\n')}\n`);
+      await print(`\n${traceOf(job, told).join('\n')}\n`);
     } else await write(job, start, seed, json);
   } finally {
     model.dispose();
@@ -70,7 +72,7 @@ export const run: Run = async (parsed, { json, signal }) => {
 };
 
 /** @throws MgtError `Usage`; whether numbers make sense is the engine's to say */
-function readAsked({ values }: Parsed): Asked {
+function readAsked({ values }: Parsed, withKeys: boolean): Asked {
   const number = (name: string): number | undefined =>
     values.has(name) ? parseNumber(`--${name}`, values.get(name)!) : undefined;
   const exit = values.get('exit') ?? EXIT;
@@ -78,7 +80,7 @@ function readAsked({ values }: Parsed): Asked {
     seed: number('seed'),
     maxTokens: number('tokens') ?? MOST_TOKENS,
     temperature: number('temperature') ?? TEMPERATURE,
-    injections: parseInjections('--inject', values.get('inject') ?? ''),
+    injections: parseInjections('--inject', values.get('inject') ?? (withKeys ? '' : INJECT)),
     exit: exit === 'off' ? undefined : parseExit('--exit', exit),
     start: values.get('prompt'),
   };
@@ -86,8 +88,18 @@ function readAsked({ values }: Parsed): Asked {
 
 const openingOf = (seed: number): string => OPENINGS[seed % OPENINGS.length]!;
 
+/** The gate's decisions under what made it decide. */
+function traceOf({ model, asked }: Job, told: Told): string[] {
+  const upset = asked.injections.map(({ event, step }) => `${event.name}@${step} (${event.title})`);
+  return [
+    `Gate trace${upset.length > 0 ? `, upset by ${upset.join(', ')}` : ''}:`,
+    ...traceTable(told, model.info.config),
+  ];
+}
+
 /** Tells a story as text: as it comes about, and then how; or all of it as a line of JSON. */
-async function write({ model, asked, signal }: Job, start: string, seed: number, json: boolean): Promise<void> {
+async function write(job: Job, start: string, seed: number, json: boolean): Promise<void> {
+  const { model, asked, signal } = job;
   const { config } = model.info;
   const session = model.createSession({ seed });
   const options = optionsOf(asked, start, signal);
@@ -98,7 +110,7 @@ async function write({ model, asked, signal }: Job, start: string, seed: number,
   const lines = [
     told.trace.tokens.length === 0 ? start : '',
     '',
-    ...traceTable(told, config),
+    ...traceOf(job, told),
     '',
     summary(told, config, seed, true),
     READ_ON,
