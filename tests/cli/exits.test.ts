@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { MincutGatedTransformer, type GenerateOptions } from '../../src/index.node.js';
 import { writeDecoder } from './generate-models.js';
 import { failureInside, inferInside, inside } from './inside.js';
@@ -222,6 +222,28 @@ describe('mgt generate --exit', () => {
       tokens: (await generate()).tokens,
       stats: { verify: { blocks: expect.any(Number) } },
     });
+  });
+
+  test('in a terminal a line on stderr says how deep; stdout is the text', async () => {
+    const { isTTY } = process.stderr;
+    let said = '';
+    const stderr = jest.spyOn(process.stderr, 'write').mockImplementation((text) => (said += String(text)) !== '');
+    const run = async (...more: string[]): Promise<string> => {
+      said = '';
+      await inside('generate', ...words, ...more);
+      return said.replaceAll('\r\x1b[2K', '');
+    };
+    try {
+      process.stderr.isTTY = true;
+      expect(await run('--exit', 'maxProb:0', '--exit-layers', '2')).toMatch(/2\.00 of 5 layers a token\n$/);
+      expect(await run('--verify')).toMatch(/\d+ of \d+ guesses right · \d+ blocks verified\n$/);
+      expect(await run()).not.toMatch(/layers|guesses/);
+      process.stderr.isTTY = false;
+      expect(await run('--exit', 'maxProb:0')).toBe('');
+    } finally {
+      process.stderr.isTTY = isTTY;
+      stderr.mockRestore();
+    }
   });
 
   test.each<[string[], string]>([

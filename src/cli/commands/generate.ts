@@ -54,6 +54,8 @@ export const run: Run = async (parsed, { json, signal }) => {
     const { prefillTokens, decodeTokens, ...cost } = generation.stats;
     const stats = { prefillTokens, prefillMs, decodeTokens, decodeMs, ...cost };
     if (json) await print(`${JSON.stringify({ text, promptTokens, tokens, layers, finishReason, stats })}\n`);
+    else if (process.stderr.isTTY && (options.exit || options.mode))
+      process.stderr.write(`${depthOf(last!, model.info.config.layers)}\n`);
   } finally {
     model.dispose();
   }
@@ -74,6 +76,14 @@ function readOptions({ values, lists, flags }: Parsed): GenerateOptions {
     mode: flags.has('verify') ? 'verify' : undefined,
     ...Object.fromEntries(numbers.map(([word, key]) => [key, parseNumber(`--${word}`, values.get(word)!)])),
   };
+}
+
+/** How deep an answer's tokens went, for whoever sits at the terminal: stdout has the text alone. */
+function depthOf({ layers, generation }: Answer, all: number): string {
+  const { verify } = generation.stats;
+  if (verify) return `${verify.accepted} of ${verify.drafted} guesses right · ${verify.blocks} blocks verified`;
+  const mean = layers.reduce((sum, ran) => sum + ran, 0) / Math.max(1, layers.length);
+  return `${mean.toFixed(2)} of ${all} layers a token`;
 }
 
 interface Answer {
