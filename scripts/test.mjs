@@ -37,6 +37,7 @@ const steps = [
   { name: 'format', args: [bin('prettier'), '--check', '--log-level', 'warn', '.'] },
   { name: 'wasm rebuilt, byte for byte', args: ['scripts/build-wasm.mjs', '--check'] },
   { name: 'dist', args: ['scripts/build-dist.mjs'] },
+  { name: 'model', args: ['scripts/build-model.mjs'] },
   { name: 'package', args: ['scripts/check-package.mjs'] },
   {
     name: 'jest',
