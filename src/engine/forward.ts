@@ -45,7 +45,9 @@ export function* through(rt: Runtime, pass: Pass, from: number, to: number): Gen
   const end = first + count;
   for (let i = from; i < to; i++) {
     const ran = i - firstLayer + 1;
-    const runs = ran > 0 && ran <= layers && readout?.left !== 0;
+    // Rows that no one reads run on for those who see their K and V later.
+    const wanted = keys.kept.length > 0 ? readout?.left : readout?.unread;
+    const runs = ran > 0 && ran <= layers && wanted !== 0;
     if (!runs && fill === 'hole') rt.kvErase(i, keys);
     if (!runs && (fill === 'hole' || keys.kept.length === 0)) continue;
     for (let at = first; at < end; at += size) {

@@ -22,8 +22,9 @@ export interface Reading {
 export class Readout {
   /** Layers run by each row that is read; of one that has not left yet, all. */
   readonly layers: number[];
-  /** Rows that go on. */
+  /** Rows that go on, and those of them that are to be read. */
   left: number;
+  unread: number;
   readonly #rt: Runtime;
   readonly #reading: Reading;
   readonly #values: Float32Array;
@@ -45,6 +46,7 @@ export class Readout {
     this.#first = all ? first : this.#end - 1;
     this.#gone = exit && new Uint8Array(rows);
     this.left = rows;
+    this.unread = this.#end - this.#first;
     this.layers = new Array<number>(this.#end - this.#first).fill(layers);
   }
 
@@ -121,6 +123,7 @@ export class Readout {
           this.layers[to] = ran;
           if (this.#gone) this.#gone[row - this.#base] = 1;
           this.left--;
+          this.unread--;
         }
       }
       this.#rt.refuse(refused);

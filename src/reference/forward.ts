@@ -142,7 +142,7 @@ export function referenceForward(model: ReferenceModel, payload: Uint8Array, cal
 
   // Rows of x that go on, and the layers each has run. Only rows that are read may leave.
   let going = Array.from(positions.keys());
-  const ran = going.map(() => layers);
+  const ran = going.map(() => 0);
   const isRead = (row: number): boolean => (call.all ?? false) || row === n - 1;
   const values = new Float32Array(config.kind === 'decoder' ? (call.all ? n : 1) * config.vocab : hidden);
   const asked = { refused: 0, cosines: 0 };
@@ -160,7 +160,9 @@ export function referenceForward(model: ReferenceModel, payload: Uint8Array, cal
   for (let layer = 0; layer < config.layers; layer++) {
     const p = `layers.${layer}`;
     const depth = layer - firstLayer + 1;
-    const runs = depth > 0 && depth <= layers && going.length > 0;
+    // Without anything to keep, rows that are not read are there for the others alone.
+    const wanted = fill ? going : going.filter(isRead);
+    const runs = depth > 0 && depth <= layers && (config.kind === 'encoder' || wanted.length > 0);
     const kv = kvRows(n, kvHeads, d);
     if (fill) kept.push(kv);
     // Fresh rows are holes already: codes and scales 0.
@@ -184,6 +186,7 @@ export function referenceForward(model: ReferenceModel, payload: Uint8Array, cal
     });
     count('kvAppend');
     if (!runs) continue;
+    for (const row of going) ran[row] = depth;
     const q = linear(going.length === made.length ? a : input(going), w.panels(`${p}.attention.query`));
     if (turns) {
       ops.rope(q, heads, d, turns, going);
@@ -225,7 +228,6 @@ export function referenceForward(model: ReferenceModel, payload: Uint8Array, cal
         if (!leaves(exit, logits)) return ++asked.refused > 0;
         answer(row, logits);
       }
-      ran[row] = depth;
       return false;
     });
   }

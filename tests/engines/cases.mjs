@@ -87,10 +87,22 @@ const REDUCED = { boundaryEdges: 25 };
 /** The flag that skips every layer. */
 const SKIPPED = { flags: 2 };
 
+/** Rules that some tokens of these models meet after their first layer, and some do not; a tied head makes random models sure of what they read. */
+const exits = ({ tiedHead }) =>
+  [
+    { score: 'maxProb', threshold: tiedHead ? 0.999 : 0.06 },
+    { score: 'margin', threshold: tiedHead ? 0.9 : 0.02 },
+    { score: 'entropy', threshold: tiedHead ? 0.0001 : 0.83 },
+    { score: 'saturation', threshold: tiedHead ? 0.4 : 0.5 },
+  ].map((exit) => ({ ...exit, layers: [1] }));
+
 /** Inputs of a model with this context. */
-export function inputs({ kind, vocab }, context) {
+export function inputs(config, context) {
+  const { kind, vocab } = config;
+  const every = { tokens: tokens(16, context - 3, vocab), all: true };
   return [
-    ...(kind === 'decoder' ? [{ name: 'every token', tokens: tokens(16, context - 3, vocab), all: true }] : []),
+    ...(kind === 'decoder' ? [{ name: 'every token', ...every }] : []),
+    ...(kind === 'decoder' ? exits(config).map((exit) => ({ name: `exits by ${exit.score}`, ...every, exit })) : []),
     { name: 'one token', tokens: tokens(11, 1, vocab) },
     { name: 'seven', tokens: tokens(12, 7, vocab) },
     { name: 'whole context', tokens: tokens(13, context, vocab) },

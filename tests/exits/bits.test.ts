@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import type { CallSetup } from '../../src/cli/setup.js';
 import { inferReference, referenceRules } from '../../src/cli/reference.js';
 import type { ExitOptions, InferInput, InferResult } from '../../src/core.node.js';
 import { bits, bitsOf, builds, loadRandom, ReferenceSession, tokensOf } from '../session/support.js';
@@ -34,6 +35,14 @@ const what = ({ logits, witness, stats }: InferResult): unknown => {
   return { logits: bits(logits!), witness, layersExecuted, macs, layers, upstream };
 };
 
+/** A stateless call on the reference. */
+function alone(bytes: Uint8Array, setup: CallSetup, input: InferInput): InferResult {
+  const file = parseHeader(bytes, bytes.length);
+  const { rules, run } = referenceRules(file.config, setup);
+  const model = { file, payload: bytes.subarray(file.payloadOffset) };
+  return inferReference(model, rules, run, undefined, input).result;
+}
+
 const rowOf = (logits: Float32Array, row: number, vocab: number): string =>
   bits(logits.slice(row * vocab, (row + 1) * vocab));
 
@@ -66,6 +75,8 @@ describe.each(builds)('%s build', (simd) => {
             const input: InferInput = { tokens, all: true, ...given };
             const got = blocks.infer(input);
             expect(what(got)).toEqual(what(reference.infer(input)));
+            const last = { tokens, ...given };
+            expect(what(model.infer(last))).toEqual(what(alone(bytes, run, last)));
             for (const [row, token] of tokens.entries()) {
               const one = steps.infer({ tokens: [token], ...given });
               expect([row, rowOf(got.logits!, row, config.vocab), got.stats.layers[row]]).toEqual([
@@ -149,13 +160,7 @@ describe.each(builds)('%s build', (simd) => {
     const masked = (await loadRandom(config, { simd, partitions: true })).model;
     const gate = { partitionCount: 4 };
     const cut = { ...input, tokens: input.tokens.slice(0, 64), gate };
-    const setup = { partitions: true };
-    const file = {
-      file: parseHeader(bytes, bytes.length),
-      payload: bytes.subarray(parseHeader(bytes, bytes.length).payloadOffset),
-    };
-    const { rules, run } = referenceRules(config, setup);
-    const { result } = inferReference(file, rules, run, undefined, cut);
+    const result = alone(bytes, { partitions: true }, cut);
     expect(what(masked.infer(cut))).toEqual(what(result));
     expect(bitsOf(result)).not.toBe(bitsOf(model.infer(cut)));
   });
