@@ -26,6 +26,7 @@ CHOICE = re.compile(r"\[([^\[\]]*)\]")
 ONCE = re.compile(rf"\b({'|'.join([*TABLES['lists']['color'], *TABLES['lists']['size']])}) \1\b")
 NAMES = {gender: names.split() for gender, names in TABLES["names"].items()}
 EXTRAS = 0.7  # the share of embellishments that a filled story gets
+MADE_UP = 0.15  # of the names: whoever reads them can only copy them
 DRAWS = 8  # of a line, before one whose words were seen is taken all the same
 
 
@@ -110,6 +111,13 @@ def article(noun: str) -> str:
     return ("an " if noun[0] in "aeiou" else "a ") + noun
 
 
+def made_up(choose: random.Random) -> str:
+    """A name of two or three syllables that no table has."""
+    onsets, vowels, ends = "b d f g k l m n p r s t v z br dr fl gr kl pl tr sh".split(), "aeiou", "n l r s x".split()
+    name = "".join(choose.choice(onsets) + choose.choice(vowels) for _ in range(choose.choice((2, 2, 3))))
+    return (name + choose.choice(["", "", *ends])).capitalize()
+
+
 class Slots:
     """The fillings of one story; forms of a slot ({athing}, {Thing}) are made when they are asked for."""
 
@@ -129,7 +137,8 @@ class Slots:
     def person(self, choose: random.Random, slot: str, prefix: str, kinds: str) -> str:
         """A child or an animal: its name and pronouns; returns what it is."""
         gender = choose.choice("fm")
-        self.values[slot] = choose.choice([n for n in NAMES[gender] if n not in self.names])
+        made = choose.random() < MADE_UP
+        self.values[slot] = made_up(choose) if made else choose.choice([n for n in NAMES[gender] if n not in self.names])
         self.names.append(self.values[slot])
         for key, word in zip(("he", "his", "him", "self"), PRONOUNS[gender]):
             self.values[prefix + key] = word

@@ -155,7 +155,7 @@ def main() -> None:
             loss_sum += losses[shape.layers].item() * count
             loss_count += count
             now = time.time()
-            if now - last_print > 60:
+            if now - last_print > 120:
                 if last_print:
                     speed = (state["tokens"] - since[0]) / (now - since[1])
                     left = (options.tokens - state["tokens"]) / speed / 60
