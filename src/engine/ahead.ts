@@ -3,7 +3,8 @@ import type { ExitRule } from './exit.js';
 import { begin, logits, through } from './forward.js';
 import { copyFinite } from './output.js';
 import { Readout } from './readout.js';
-import type { Keys, Runtime } from './runtime.js';
+import type { Keys } from './rows.js';
+import type { Runtime } from './runtime.js';
 import { sumOf, type Counts, type Macs } from './stats.js';
 
 /** How a generation guesses what it will choose. */

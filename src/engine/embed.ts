@@ -4,7 +4,8 @@ import { copyFinite } from './output.js';
 import { ownKeys } from './run.js';
 import type { Progress } from './progress.js';
 import { yieldToHost } from './patience.js';
-import type { Runtime, Segment } from './runtime.js';
+import type { Segment } from './rows.js';
+import type { Runtime } from './runtime.js';
 
 export interface EmbedOptions {
   readonly signal?: AbortSignal | undefined;

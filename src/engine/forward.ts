@@ -1,6 +1,7 @@
 import type { KvFill } from './options.js';
 import type { Readout } from './readout.js';
-import { countOf, type Keys, type Rows, type Runtime, type Segment } from './runtime.js';
+import { countOf, type Keys, type Rows, type Segment } from './rows.js';
+import type { Runtime } from './runtime.js';
 import type { NormWeights } from './weights.js';
 
 /** What one pass runs: rows are already in the arena's `tokens` and `positions`. */

@@ -1,5 +1,5 @@
 import { BOUNDARY, type PartitionMask } from '../gate/partitions.js';
-import type { Rows, Segment } from './runtime.js';
+import type { Rows, Segment } from './rows.js';
 
 /**
  * The attention calls of a partition mask, one at a time: a block's boundary rows after the boundary tokens of all earlier blocks, then

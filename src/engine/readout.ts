@@ -1,7 +1,8 @@
 import { isSure, type ExitRule } from './exit.js';
 import { logits } from './forward.js';
 import { copyFinite } from './output.js';
-import type { Rows, Runtime } from './runtime.js';
+import type { Rows } from './rows.js';
+import type { Runtime } from './runtime.js';
 
 /** Which rows of a pass are read, when they may leave, and where their logits go. */
 export interface Reading {

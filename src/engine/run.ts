@@ -11,7 +11,8 @@ import type { KvFill } from './options.js';
 import { copyFinite } from './output.js';
 import { pieces } from './pieces.js';
 import { Readout } from './readout.js';
-import type { Keys, Runtime, Segment } from './runtime.js';
+import type { Keys, Segment } from './rows.js';
+import type { Runtime } from './runtime.js';
 import type { Counts, Stats } from './stats.js';
 
 /** The answer to one `infer`. Exactly one of `embedding` (encoders) and `logits` (decoders) is there. */

@@ -24,7 +24,8 @@ import type { RunOptions } from './options.js';
 import { checkRecordable, recordOf, type Recorder } from './record.js';
 import { appendRuns, overwrittenBy, storedRuns } from './ring.js';
 import { callSize, callSteps, outputFor, outputSize, ownKeys, resultOf, type InferResult } from './run.js';
-import type { Keys, Runtime } from './runtime.js';
+import type { Keys } from './rows.js';
+import type { Runtime } from './runtime.js';
 import { SessionBlock } from './session-block.js';
 
 let made = 0;
