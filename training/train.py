@@ -7,7 +7,8 @@ How (docs/model-card.md has what came of it):
   tokens skip it, and the layers it skips take keys and values from the state it left with. That is LayerSkip's rising
   layer dropout (Elhoushi et al. 2024, section 4.1) by token, and what the engine does at an exit. Their loss is taken
   where each token left.
-- All documents also pay at two random exits (LayerSkip's early-exit loss, section 4.1.2), through the one shared head.
+- All documents also pay at the middle exit and at a random one (LayerSkip's early-exit loss, section 4.1.2), through
+  the one shared head.
 - Muon for the matrices (Jordan et al. 2024), AdamW for embedding and norms; the rate is constant, then falls linearly
   to zero. In the last part weights, activations, keys and values are rounded as the engine's int8 rounds them.
 """
@@ -31,12 +32,11 @@ from model import Decoder, Shape
 
 HERE = Path(__file__).parent
 WARM_UP = 0.02  # shares of the whole
-FALL = 0.45
+FALL = 0.5
 INT8 = 0.1
 CLEAN = 0.5  # of the documents, at full depth
-LEAVE = 0.5  # of the tokens of the others
-EXITS = 2  # random ones, that all documents pay at
-EXIT_WEIGHT = 0.25
+LEAVE = 0.5  # of the tokens of the others, half of them in the middle
+MIDDLE_WEIGHT, RANDOM_WEIGHT = 0.5, 0.25  # of the losses at the middle exit and at a random one
 CHECKPOINT_SECONDS = 600
 
 
@@ -45,6 +45,7 @@ def depths(count: int, length: int, layers: int, generator: torch.Generator) -> 
     leaves = torch.rand(count, length, generator=generator) < LEAVE
     leaves &= torch.rand(count, 1, generator=generator) >= CLEAN
     exits = torch.randint(1, layers, (count, length), generator=generator)
+    exits = torch.where(torch.rand(count, length, generator=generator) < 0.5, layers // 2, exits)
     return torch.where(leaves, exits, layers)
 
 
@@ -59,9 +60,9 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, default=HERE / "corpus")
     parser.add_argument("--tokenizer", type=Path, default=HERE.parent / "models" / "stories" / "tokenizer.json")
     parser.add_argument("--out", type=Path, default=cached / "training")
-    parser.add_argument("--tokens", type=float, default=25e6, help="to train on, all epochs together")
-    parser.add_argument("--batch", type=int, default=10240, help="tokens")
-    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--tokens", type=float, default=10e6, help="to train on, all epochs together")
+    parser.add_argument("--batch", type=int, default=3072, help="tokens")
+    parser.add_argument("--rate", type=float, default=4e-3)
     parser.add_argument("--decay", type=float, default=0.1)
     parser.add_argument("--dropout", type=float, default=0.05, help="of the embedding")
     parser.add_argument("--seed", type=int, default=1)
@@ -130,20 +131,21 @@ def main() -> None:
                     group["lr"] = options.rate * rate(done)
             inputs, targets = (t.to(device) for t in pad(epoch[index]))
             depth = depths(*inputs.shape, shape.layers, generator).to(device)
-            exits = (torch.randperm(shape.layers - 1, generator=generator)[:EXITS] + 1).tolist()
+            middle = shape.layers // 2
+            other = int(torch.randint(1, shape.layers, (), generator=generator))
             int8 = done >= 1 - INT8
             # bf16 would round on top of the int8 rounding, by nearly as much.
             dtype = torch.float32 if int8 else torch.bfloat16
             model.train()
             states = model(
-                inputs, {shape.layers, *exits}, depth, dtype=dtype, int8=int8, dropout=options.dropout
+                inputs, {shape.layers, middle, other}, depth, dtype=dtype, int8=int8, dropout=options.dropout
             )
             wanted = targets != IGNORED
             losses = {
                 i: F.cross_entropy(model.logits(x[wanted], dtype=dtype, int8=int8).float(), targets[wanted])
                 for i, x in states.items()
             }
-            loss = losses[shape.layers] + EXIT_WEIGHT * sum(losses[i] for i in exits)
+            loss = losses[shape.layers] + MIDDLE_WEIGHT * losses[middle] + RANDOM_WEIGHT * losses[other]
             loss.backward()
             torch.nn.utils.clip_grad_norm_(others, 1.0)
             for optimizer in optimizers:
