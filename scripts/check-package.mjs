@@ -18,7 +18,7 @@ import { gzipSync } from 'node:zlib';
 
 // Bytes; why the package is larger than the 100 kB it had before decoders: docs/decisions/0010-package.md.
 const MAX_TARBALL = 150_000; // the package as downloaded, without the model
-const MAX_PAGE = { './core': 50_000, '.': 75_000, './stories': 15_000 }; // what a page carries of an entry: its bundle and both builds, gzipped
+const MAX_PAGE = { './core': 52_000, '.': 75_000, './stories': 15_000 }; // what a page carries of an entry: its bundle and both builds, gzipped
 const MAX_WASM = 40_000; // bytes: each build
 const MODEL = 'build/stories.mgt'; // beside the engine, for who imports it: counted apart
 const MAX_MODEL = 4_000_000;
