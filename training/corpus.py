@@ -1,9 +1,10 @@
-"""Builds the committed corpus from stories: training/corpus/{train,dev,test}.txt.xz and manifest.json.
+"""Builds the committed corpus from stories: training/corpus/{train,dev,test}.txt.gz and manifest.json.
 
 usage: corpus.py PATH …                PATH: a folder of .jsonl files, or one
        corpus.py --check               recomputes counts, hashes and shared 8-grams from the committed files alone
 
-A line of the .jsonl files is a story, as generate.py writes it. In the .txt files documents are separated by a blank
+A line of the .jsonl files is a story, as generate.py writes it; how a file's name begins says what kind (SOURCES). If a
+folder has a made.json, {kind: how and by which commit}, the manifest repeats it. In the .txt files documents are separated by a blank
 line. The parts are split by document. No sentence of dev or test has eight words in a row (lower case, no punctuation)
 that a sentence of train, or of the other of the two, has: held-out documents are drawn at random from the stories that
 generate.py kept apart (its seed 0; without such, from all) if they have such words, or their seed, in common
@@ -11,9 +12,9 @@ with at most `--limit` others, and these others are left out of train.
 """
 
 import argparse
+import gzip
 import hashlib
 import json
-import lzma
 import random
 import re
 import string
@@ -22,12 +23,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-SOURCES = {
-    "filled": {
-        "what": "stories from the plots and tables of training/, embellished by SmolLM2-135M-Instruct under its rules",
+SOURCES = {  # by how their files' names begin
+    "plain": {
+        "what": "stories that the plots and tables of training/ tell alone (generate.py --plain)",
+        "licence": "MIT",
+    },
+    "wave": {
+        "what": "stories from the plots and tables of training/, embellished by SmolLM2-135M-Instruct (generate.py)",
         "licence": "Apache-2.0 (the model), MIT (plots and tables)",
     },
-    "plain": {"what": "stories that the plots and tables of training/ tell alone", "licence": "MIT"},
+    "old": {
+        "what": "stories of an earlier generate.py: SmolLM2-135M-Instruct ends the lines that the plots begin",
+        "licence": "Apache-2.0 (the model), MIT (plots and tables)",
+    },
 }
 FOLDER = Path(__file__).parent / "corpus"
 PARTS = ("train", "dev", "test")
@@ -44,6 +52,8 @@ class Document:
     source: str
     seed: int
     text: str
+    tokens: int  # SmolLM2's; 0 in a story that it took no part in
+    written: int  # of these, by SmolLM2
 
 
 def sentences(text: str) -> list[str]:
@@ -67,12 +77,20 @@ def read(path: Path) -> Iterator[Document]:
     if not files:
         raise SystemExit(f"corpus: no .jsonl in {path}")
     for file in files:
+        source = file.name.split("-")[0]
+        if source not in SOURCES:
+            raise SystemExit(f"corpus: {file}: names begin with {', '.join(name + '-' for name in SOURCES)}")
         for line in file.read_text(encoding="utf-8").splitlines():
             story = json.loads(line)
             rows = (" ".join(row.split()) for row in story["text"].splitlines())
             text = "\n".join(row for row in rows if row)  # a blank line would end the document
             if text:
-                yield Document("filled" if story["written"] else "plain", story["seed"], text)
+                yield Document(source, story["seed"], text, story.get("tokens", 0), story["written"])
+
+
+def made(path: Path) -> dict[str, str]:
+    notes = path / "made.json"
+    return json.loads(notes.read_text()) if notes.is_file() else {}
 
 
 def in_common(documents: list[Document], tried: list[int]) -> dict[int, set[int]]:
@@ -172,9 +190,8 @@ def check(folder: Path) -> dict:
     manifest = json.loads((folder / "manifest.json").read_text())
     texts = {}
     for part in PARTS:
-        packed = (folder / f"{part}.txt.xz").read_bytes()
-        content = lzma.decompress(packed)
-        found = {**measure(content), "packed": {"bytes": len(packed), "sha256": hashlib.sha256(packed).hexdigest()}}
+        content = gzip.decompress((folder / f"{part}.txt.gz").read_bytes())
+        found = measure(content)
         for key, value in found.items():
             if manifest["parts"][part][key] != value:
                 said = manifest["parts"][part][key]
@@ -194,9 +211,14 @@ def build(paths: list[Path], folder: Path, seed: int, limit: int) -> None:
     seen: set[str] = set()
     sources: dict[str, dict] = {}
     for path in paths:
+        notes = made(path)
         for document in read(path):
-            entry = sources.setdefault(document.source, {**SOURCES[document.source], "read": 0, "duplicates": 0})
+            note = {"made": notes[document.source]} if document.source in notes else {}
+            counts = {"read": 0, "duplicates": 0, "tokens": 0, "written": 0}
+            entry = sources.setdefault(document.source, {**SOURCES[document.source], **note, **counts})
             entry["read"] += 1
+            entry["tokens"] += document.tokens
+            entry["written"] += document.written
             if document.text in seen:
                 entry["duplicates"] += 1
             else:
@@ -207,12 +229,10 @@ def build(paths: list[Path], folder: Path, seed: int, limit: int) -> None:
     manifest = {"sources": sources, "split": report, "parts": {}}
     for part in PARTS:
         content = ("\n\n".join(document.text for document in parts[part]) + "\n").encode()
-        packed = lzma.compress(content, preset=9 | lzma.PRESET_EXTREME)
-        (folder / f"{part}.txt.xz").write_bytes(packed)
+        (folder / f"{part}.txt.gz").write_bytes(gzip.compress(content, 9, mtime=0))
         manifest["parts"][part] = {
             **measure(content),
             "sources": dict(sorted(Counter(document.source for document in parts[part]).items())),
-            "packed": {"bytes": len(packed), "sha256": hashlib.sha256(packed).hexdigest()},
         }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
 
@@ -231,13 +251,14 @@ def main() -> None:
         build(options.paths, options.out, options.seed, options.limit)
     manifest = check(options.out)
     for source, entry in manifest["sources"].items():
-        print(f"{source}: {entry['read']} documents read, {entry['duplicates']} duplicates")
+        share = entry["written"] / entry["tokens"] if entry["tokens"] else 0
+        print(f"{source}: {entry['read']} documents read, {entry['duplicates']} duplicates, {share:.1%} SmolLM2's")
     print(f"left out of train: {manifest['split']['leftOutOfTrain'] or 'none'}")
     for part, p in manifest["parts"].items():
         shares = ", ".join(f"{name} {count / p['documents']:.1%}" for name, count in p["sources"].items())
         print(
             f"{part}: {p['documents']} documents ({shares}), {p['sentences']} sentences, {p['words']} words, "
-            f"{p['bytes']} bytes, {p['packed']['bytes']} packed"
+            f"{p['bytes']} bytes, {(options.out / f'{part}.txt.gz').stat().st_size} packed"
         )
 
 

@@ -1,6 +1,6 @@
 """The corpus as token ids: one document after another, `<|endoftext|>` before and after each."""
 
-import lzma
+import gzip
 import random
 from pathlib import Path
 
@@ -14,7 +14,7 @@ IGNORED = -100
 
 def read_documents(path: Path) -> list[str]:
     """Documents are separated by a blank line."""
-    with lzma.open(path, "rt", encoding="utf-8") as file:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
         return file.read().rstrip("\n").split("\n\n")
 
 

@@ -62,7 +62,7 @@ def main() -> None:
     options = parser.parse_args()
     model = load(options.checkpoint)
     tokenizer = Tokenizer.from_file(str(options.tokenizer))
-    texts = read_documents(options.corpus / f"{options.part}.txt.xz")
+    texts = read_documents(options.corpus / f"{options.part}.txt.gz")
     rows = encode(texts, tokenizer, model.shape.context)
     for layer, bits in bits_per_byte(model, rows, texts, int8=options.int8).items():
         print(f"exit {layer}: {bits:.4f} bits/byte")

@@ -4,7 +4,7 @@ usage: kneser_ney.py [--orders 2,3,4,5,6,8,10] [--tokenizer FILE] [--corpus DIR]
 
 The streams are those of the neural model (data.py): each document is END, its tokens, END. The n-gram sees the first
 END as its `<s>`, predicts every token and the last END, its `</s>`, and begins anew with the next document; its bits
-over tokens and last END are summed and divided by the documents' bytes of UTF-8. Train is train.txt.xz, every document
+over tokens and last END are summed and divided by the documents' bytes of UTF-8. Train is train.txt.gz, every document
 whole.
 
 The vocabulary is closed: what comes next is one of V, the tokenizer's V - 1 tokens or the end. Tokens that train does
@@ -138,7 +138,7 @@ def main() -> None:
     vocabulary = tokenizer.get_vocab_size()
     if tokenizer.token_to_id(END) != 0:
         raise SystemExit(f"kneser_ney: {END} is not token 0 of {options.tokenizer}")
-    texts = {part: read_documents(options.corpus / f"{part}.txt.xz") for part in ("train", "dev", "test")}
+    texts = {part: read_documents(options.corpus / f"{part}.txt.gz") for part in ("train", "dev", "test")}
     rows = {part: lines(tokenizer, documents) for part, documents in texts.items()}
     for part, documents in rows.items():
         kinds = len({word for row in documents for word in row})

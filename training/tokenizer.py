@@ -1,4 +1,4 @@
-"""Trains the byte-level BPE on train.txt.xz and writes it as a Hugging Face directory has it.
+"""Trains the byte-level BPE on train.txt.gz and writes it as a Hugging Face directory has it.
 
 usage: tokenizer.py [--size 1024] [--out models/stories] [--corpus training/corpus]
        tokenizer.py --fertility        bytes per token of dev at several sizes; writes nothing
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--fertility", action="store_true")
     parser.add_argument("--engine", type=Path, metavar="FILE.mgt")
     options = parser.parse_args()
-    parts = {part: read_documents(options.corpus / f"{part}.txt.xz") for part in ("train", "dev", "test")}
+    parts = {part: read_documents(options.corpus / f"{part}.txt.gz") for part in ("train", "dev", "test")}
     if options.engine:
         tokenizer = Tokenizer.from_file(str(options.out / "tokenizer.json"))
         texts = [*parts["dev"][:20], *parts["test"][:20], "\n\n".join(parts["dev"][:100]), *ODD]
