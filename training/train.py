@@ -77,7 +77,7 @@ def main() -> None:
 
     tokenizer = Tokenizer.from_file(str(options.tokenizer))
     shape = Shape(tokenizer.get_vocab_size(), layers=options.layers, hidden=options.hidden)
-    texts = {part: read_documents(options.corpus / f"{part}.txt.xz") for part in ("train", "dev")}
+    texts = {part: read_documents(options.corpus / f"{part}.txt.gz") for part in ("train", "dev")}
     rows = {part: encode(documents, tokenizer, shape.context) for part, documents in texts.items()}
     size = sum(len(row) - 1 for row in rows["train"])
     print(f"{len(rows['train'])} documents, {size} tokens; {options.tokens / size:.1f} epochs", flush=True)
@@ -94,7 +94,7 @@ def main() -> None:
     settings = {k: str(v) for k, v in vars(options).items() if k not in ("minutes", "threads", "out")}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for name in ("train", "dev"):
-        digest.update((options.corpus / f"{name}.txt.xz").read_bytes())
+        digest.update((options.corpus / f"{name}.txt.gz").read_bytes())
     for name in ("model.py", "train.py", "data.py"):
         digest.update((HERE / name).read_bytes())
     digest.update(options.tokenizer.read_bytes())
