@@ -1,6 +1,6 @@
 """Bits per byte of an unpruned, interpolated modified Kneser-Ney n-gram over the BPE tokens, estimated by KenLM.
 
-usage: kneser_ney.py [--orders 2,3,4,5,6,8,10] [--tokenizer FILE] [--corpus DIR]
+usage: kneser_ney.py [--orders 2,3,4,5,6,8,10] [--tokenizer FILE] [--corpus DIR] [--json FILE]
 
 The streams are those of the neural model (data.py): each document is END, its tokens, END. The n-gram sees the first
 END as its `<s>`, predicts every token and the last END, its `</s>`, and begins anew with the next document; its bits
@@ -18,6 +18,7 @@ compiler, cmake and Debian's libboost-program-options-dev libboost-system-dev li
 
 import argparse
 import hashlib
+import json
 import math
 import os
 import random
@@ -77,8 +78,8 @@ def lines(tokenizer: Tokenizer, documents: list[str]) -> list[list[str]]:
     return [[f"t{i}" for i in e.ids] for e in encoded]
 
 
-def estimate(programs: Path, text: Path, order: int, vocabulary: int, folder: Path) -> tuple[Path, list[str]]:
-    """Returns the model and a line for each order: n-grams and discounts."""
+def estimate(programs: Path, text: Path, order: int, vocabulary: int, folder: Path) -> tuple[Path, list[dict]]:
+    """Returns the model and for each order up to `order` how many n-grams there are, and their discounts."""
     arpa = folder / f"{order}.arpa"
     command = [programs / "lmplz", "--order", str(order), "--text", text, "--arpa", arpa, "--temp_prefix", f"{folder}/"]
     command += ["--vocab_pad", str(vocabulary), "--memory", "2G", "--discount_fallback", *map(str, FALLBACK)]
@@ -88,11 +89,7 @@ def estimate(programs: Path, text: Path, order: int, vocabulary: int, folder: Pa
     found = re.findall(r"^(\d+) (\d+) D1=(\S+) D2=(\S+) D3\+=(\S+)$", run.stderr, re.M)
     if [int(row[0]) for row in found] != list(range(1, order + 1)):
         raise SystemExit(f"kneser_ney: no discounts of {order} orders in\n{run.stderr}")
-    counts = []
-    for n, count, *discounts in found:
-        values = tuple(map(float, discounts))
-        note = " (no closed form)" if values == FALLBACK else ""
-        counts.append(f"{n}-grams {count}, D1 {values[0]:.4f}, D2 {values[1]:.4f}, D3+ {values[2]:.4f}{note}")
+    counts = [{"ngrams": int(row[1]), "D1": float(row[2]), "D2": float(row[3]), "D3+": float(row[4])} for row in found]
     return arpa, counts
 
 
@@ -132,6 +129,7 @@ def main() -> None:
     parser.add_argument("--orders", default="2,3,4,5,6,8,10", help="10 at most")
     parser.add_argument("--tokenizer", type=Path, default=HERE.parent / "models" / "stories" / "tokenizer.json")
     parser.add_argument("--corpus", type=Path, default=HERE / "corpus")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="writes the toolkit, discounts and bits per byte there")
     options = parser.parse_args()
     programs = kenlm()
     tokenizer = Tokenizer.from_file(str(options.tokenizer))
@@ -144,6 +142,8 @@ def main() -> None:
         kinds = len({word for row in documents for word in row})
         tokens = sum(map(len, documents))
         print(f"{part}: {len(documents)} documents, {tokens} tokens, {kinds} kinds of {vocabulary - 1}")
+    toolkit = f"KenLM {KENLM}, lmplz --vocab_pad {vocabulary}: interpolated modified Kneser-Ney, unpruned"
+    report: dict = {"toolkit": toolkit, "discounts": {}, "dev": {}, "test": {}}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         text = folder / "train"
@@ -156,10 +156,17 @@ def main() -> None:
                 bits[part] = total / sum(len(document.encode()) for document in texts[part])
             off = worst_sum(programs, arpa, order, rows["test"], vocabulary)
             print(f"order {order}: dev {bits['dev']:.4f}, test {bits['test']:.4f} bits/byte; sums off by {off:.1e}")
-            for count in counts:
-                print(f"  {count}")
-            sys.stdout.flush()
+            for n, row in enumerate(counts, 1):
+                discounts = {key: row[key] for key in ("D1", "D2", "D3+")}
+                note = "" if tuple(discounts.values()) != FALLBACK else " (no closed form)"
+                said = ", ".join(f"{key} {value:.4f}" for key, value in discounts.items())
+                print(f"  {n}-grams {row['ngrams']}, {said}{note}", flush=True)
             arpa.unlink()
+            report["discounts"][order] = counts
+            for part, value in bits.items():
+                report[part][order] = round(value, 6)
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
 
 
 if __name__ == "__main__":
