@@ -1,0 +1,182 @@
+// What the default model is worth, measured through the library: bits per byte, multiply-accumulates, rules of exits.
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { gunzipSync } from 'node:zlib';
+
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+export const EVALUATION = join(ROOT, 'models/stories/evaluation.json');
+export const CORPUS = join(ROOT, 'training/corpus');
+const inside = (path) => import(pathToFileURL(join(ROOT, 'dist.modules', path)).href);
+
+/** Text of a part of the corpus: documents with blank lines between them. */
+export function readPart(part, corpus = CORPUS) {
+  const file = join(corpus, `${part}.txt.gz`);
+  if (!existsSync(file)) throw new Error(`${file} is missing: training/corpus.py makes it`);
+  return gunzipSync(readFileSync(file)).toString('utf8');
+}
+
+/**
+ * A model and what a text costs it, as `mgt perplexity --documents` computes it.
+ * @param {string} file a decoder's .mgt
+ */
+export async function openScorer(file) {
+  const { MincutGatedTransformer } = await import(pathToFileURL(join(ROOT, 'dist/index.node.js')).href);
+  const { openTokenizer } = await inside('cli/text.js');
+  const { documentsOf } = await inside('cli/passages.js');
+  const { score } = await inside('cli/scoring.js');
+  const tokenizer = await openTokenizer(file, new AbortController().signal);
+  const model = await MincutGatedTransformer.load(file);
+  const { config, context } = model.info;
+  const session = model.createSession();
+  return {
+    model,
+    config,
+    /** @param {number} [every] one of so many documents */
+    passages(text, every = 1) {
+      const documents = text.trim().split('\n\n');
+      return documentsOf(tokenizer, documents.filter((_, i) => i % every === 0).join('\n\n'), context);
+    },
+    /** @param depth `{ layers }`, `{ exit }` or nothing; `share` is of full depth's multiply-accumulates */
+    async measure({ rows, bytes }, depth = {}, step = async () => {}) {
+      const { tokens, nats, layers, macs } = await score(session, config, rows, depth, step);
+      return {
+        tokens,
+        bitsPerByte: nats / Math.LN2 / bytes,
+        meanLayers: layers / tokens,
+        macsPerToken: macs.spent / tokens,
+        share: macs.spent / macs.full,
+      };
+    },
+  };
+}
+
+/** Each layer as everybody's exit. */
+export async function measureExits(scorer, passages, report) {
+  const exits = [];
+  for (let layer = 1; layer <= scorer.config.layers; layer++) {
+    report(`exit ${layer} of ${scorer.config.layers}`);
+    exits.push({ layer, ...(await scorer.measure(passages, { layers: layer })) });
+  }
+  return exits;
+}
+
+/** From lax to strict: the first lets most tokens go. */
+const THRESHOLDS = {
+  maxProb: [0.4, 0.55, 0.7, 0.8, 0.9, 0.96],
+  margin: [0.2, 0.35, 0.5, 0.65, 0.8, 0.92],
+  entropy: [0.4, 0.3, 0.22, 0.15, 0.08, 0.04],
+  saturation: [0.9, 0.93, 0.95, 0.97, 0.98, 0.99],
+};
+
+/** After which layers to ask: one, two at least two layers apart, every second; where asking costs next to nothing, all. */
+export function askedLayers(layers, score) {
+  const range = (first, last, step = 1) =>
+    Array.from({ length: Math.floor((last - first) / step) + 1 }, (_, i) => first + i * step);
+  const inner = range(Math.min(2, layers - 1), layers - 2);
+  const pairs = inner.flatMap((a) => inner.filter((b) => b >= a + 2).map((b) => [a, b]));
+  const all = score === 'saturation' ? [inner] : [];
+  return [...inner.map((layer) => [layer]), ...pairs, range(2, layers - 2, 2), ...all].filter(
+    (set, i, sets) => set.length > 0 && sets.findIndex((other) => other.join() === set.join()) === i,
+  );
+}
+
+/** Every rule of the grid, measured. */
+export async function measureGrid(scorer, passages, report) {
+  const families = Object.keys(THRESHOLDS).flatMap((score) =>
+    askedLayers(scorer.config.layers, score).map((layers) => ({ score, layers })),
+  );
+  const grid = [];
+  for (const [i, { score, layers }] of families.entries()) {
+    report(`rules, ${i + 1} of ${families.length}`);
+    for (const threshold of THRESHOLDS[score]) {
+      const exit = { score, threshold, layers };
+      const { bitsPerByte, meanLayers, share } = await scorer.measure(passages, { exit });
+      grid.push({ ...exit, bitsPerByte, meanLayers, share });
+    }
+  }
+  return grid;
+}
+
+/** Rules that no other beats in both bits and share, by share. */
+export function paretoFront(rules) {
+  const sorted = [...rules].sort((a, b) => a.share - b.share || a.bitsPerByte - b.bitsPerByte);
+  let least = Infinity;
+  return sorted.filter(({ bitsPerByte }) => bitsPerByte < least && ((least = bitsPerByte), true));
+}
+
+/** Families to refine, and halvings of the interval between two thresholds of the grid. */
+const FINALISTS = 4;
+const HALVINGS = 4;
+
+/**
+ * The rule that spends least of those whose bits are within a limit. Families of the grid (score, layers) stand by the share at which
+ * they would reach it, by linear interpolation; of the best few the threshold is then searched on all documents.
+ * @param {number} limit bits per byte
+ * @returns the rule and its figures, or undefined where none is within it
+ */
+export async function chooseRule(scorer, passages, grid, limit, gridLimit, report) {
+  const names = new Set(grid.map(nameOf));
+  const finalists = [...names]
+    .map((name) =>
+      crossing(
+        grid.filter((rule) => nameOf(rule) === name),
+        gridLimit,
+      ),
+    )
+    .filter(Boolean)
+    .sort((a, b) => a.share - b.share)
+    .slice(0, FINALISTS);
+  let best;
+  for (const [i, { lax, strict }] of finalists.entries()) {
+    const { score, layers } = strict;
+    let [bad, good] = [lax?.threshold, strict.threshold];
+    for (let n = 0; n <= HALVINGS; n++) {
+      report(`threshold, ${i * (HALVINGS + 1) + n + 1} of ${finalists.length * (HALVINGS + 1)}`);
+      // The strict end first: on all documents it may not be within the limit any more.
+      const threshold = n === 0 || bad === undefined ? good : Number(((bad + good) / 2).toFixed(4));
+      const exit = { score, threshold, layers };
+      const figures = await scorer.measure(passages, { exit });
+      const within = figures.bitsPerByte <= limit;
+      if (within && (!best || figures.share < best.share)) best = { ...exit, ...figures };
+      if (n === 0 && !within) [bad, good] = [threshold, score === 'entropy' ? threshold / 2 : (threshold + 1) / 2];
+      else if (within) good = threshold;
+      else bad = threshold;
+      if (bad === undefined) break;
+    }
+  }
+  return best;
+}
+
+const nameOf = ({ score, layers }) => `${score} ${layers}`;
+
+/** The strictest rule beyond the limit and the laxest within it, neighbours on the grid, and the share where they meet it. */
+function crossing(rules, limit) {
+  const at = rules.findIndex(({ bitsPerByte }) => bitsPerByte <= limit);
+  if (at < 0) return undefined;
+  const [lax, strict] = [rules[at - 1], rules[at]];
+  if (!lax) return { lax, strict, share: strict.share };
+  const part = (limit - strict.bitsPerByte) / (lax.bitsPerByte - strict.bitsPerByte);
+  return { lax, strict, share: strict.share + part * (lax.share - strict.share) };
+}
+
+/** What the demo samples with. */
+const SAMPLING = { temperature: 0.7, minP: 0.05, maxTokens: 400 };
+
+/**
+ * Stories as they come, seeds 0, 1, …
+ * @param {number[]} tokens how each begins
+ */
+export async function sampleStories(model, count, tokens, report) {
+  const stories = [];
+  for (let seed = 0; seed < count; seed++) {
+    report(`samples, ${seed + 1} of ${count}`);
+    const session = model.createSession({ seed });
+    const generation = session.generate({ tokens, ...SAMPLING });
+    let text = '';
+    for await (const { text: more } of generation) text += more;
+    stories.push({ seed, text: text.trim(), tokens: generation.tokens.length, ended: generation.finishReason });
+    session.dispose();
+  }
+  return { ...SAMPLING, stories };
+}
