@@ -1,11 +1,14 @@
-"""Bits per byte of a checkpoint at every exit, and what a rule of exits would give.
+"""Bits per byte of a checkpoint at every exit, in float or rounded as the engine rounds.
 
-usage: evaluate.py CHECKPOINT [--part dev|test] [--int8]
+usage: evaluate.py CHECKPOINT [--part dev|test] [--int8] [--json FILE]
 
-Bits are summed over a document's tokens and the END after it, and divided by the document's bytes of UTF-8.
+Bits are summed over a document's tokens and the END after it, and divided by the document's bytes of UTF-8. --json: of
+both parts, put into FILE (models/stories/evaluation.json) as `float`, or `rounded` with --int8; what else stands there
+stays. `training` is what the checkpoint says it took.
 """
 
 import argparse
+import json
 import math
 from pathlib import Path
 
@@ -59,13 +62,24 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, default=HERE / "corpus")
     parser.add_argument("--tokenizer", type=Path, default=HERE.parent / "models" / "stories" / "tokenizer.json")
     parser.add_argument("--int8", action="store_true", help="rounded as the engine rounds")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="both parts, put into FILE")
     options = parser.parse_args()
     model = load(options.checkpoint)
     tokenizer = Tokenizer.from_file(str(options.tokenizer))
-    texts = read_documents(options.corpus / f"{options.part}.txt.gz")
-    rows = encode(texts, tokenizer, model.shape.context)
-    for layer, bits in bits_per_byte(model, rows, texts, int8=options.int8).items():
-        print(f"exit {layer}: {bits:.4f} bits/byte")
+    figures = {}
+    for part in ("dev", "test") if options.json else (options.part,):
+        texts = read_documents(options.corpus / f"{part}.txt.gz")
+        rows = encode(texts, tokenizer, model.shape.context)
+        figures[part] = bits_per_byte(model, rows, texts, int8=options.int8)
+        for layer, bits in figures[part].items():
+            print(f"{part}, exit {layer}: {bits:.4f} bits/byte", flush=True)
+    if options.json:
+        known = json.loads(options.json.read_text()) if options.json.exists() else {}
+        state = torch.load(options.checkpoint, map_location="cpu", weights_only=True)["state"]
+        known["training"] = {key: state[key] for key in ("tokens", "seconds")}
+        rounded = {p: {str(n): round(b, 6) for n, b in bits.items()} for p, bits in figures.items()}
+        known["rounded" if options.int8 else "float"] = rounded
+        options.json.write_text(json.dumps(known, indent=2) + "\n")
 
 
 if __name__ == "__main__":
