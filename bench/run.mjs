@@ -24,6 +24,7 @@ import {
   provenance,
   replacePart,
   seedPart,
+  storiesPart,
   targetsPart,
 } from './lib/markdown.mjs';
 import { BENCH, OUT, REPORT, ROOT } from './lib/paths.mjs';
@@ -36,6 +37,7 @@ const PARTS = {
   cold: coldPart,
   gate: gatePart,
   decoder: decoderPart,
+  stories: storiesPart,
   seed: seedPart,
 };
 

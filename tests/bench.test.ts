@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
-import { decoderPart, replacePart, table } from '../bench/lib/markdown.mjs';
+import { decoderPart, replacePart, storiesPart, table } from '../bench/lib/markdown.mjs';
 import { judge } from '../bench/lib/targets.mjs';
 import { median, medianRatio, takeTurns } from '../bench/lib/timing.mjs';
 
@@ -49,7 +49,7 @@ describe('report', () => {
 
   test('the page has a place for every part', () => {
     const report = readFileSync(new URL('../docs/performance.md', import.meta.url), 'utf8');
-    for (const name of ['targets', 'kernels', 'minilm', 'cold', 'decoder', 'gate', 'seed']) {
+    for (const name of ['targets', 'kernels', 'minilm', 'cold', 'decoder', 'stories', 'gate', 'seed']) {
       expect(replacePart(report, name, 'probe')).toContain(`npm run bench: ${name} -->\n\nprobe\n\n<!-- end: ${name}`);
     }
   });
@@ -80,6 +80,24 @@ describe('decoder', () => {
   });
 });
 
+test('stories: shares of full depth, cold beside warm; what was guessed where something was', () => {
+  const row = { msPerToken: 0.2, macsPerToken: 2e6, time: 0.75, macs: 0.7, arrived: 0.833 };
+  const text = storiesPart({
+    ...{ exit: { score: 'entropy', threshold: 0.1, layers: [2, 4] }, stories: 2, tokens: 9, layers: 8 },
+    rows: [{ name: 'exit rule', ...row }],
+    cold: [{ ...row, msPerToken: 0.5, time: 0.9 }],
+    told: [
+      { choice: 'temperature 0', name: 'full', ...row },
+      { choice: 'temperature 0', name: 'verify', ...row, verify: { drafted: 5, accepted: 4 } },
+    ],
+  });
+  expect(text).toContain('entropy ≤ 0.1, asked after 2, 4 of 8 layers');
+  expect(text).toMatch(
+    /\| exit rule \| +200\.0 µs \| +2\.00 M \| +70\.0 % \| +75\.0 % \| +83\.3 % \| +500\.0 µs \| +90\.0 % \|/,
+  );
+  expect(text).toMatch(/\| temperature 0 \| verify +\| .*\| +5 \| +4 \|/);
+});
+
 describe('targets', () => {
   const row = (build: string, m: number, ofRoof: number): object => ({ build, shape: [m, 8, 8], ofRoof });
   const tiers = (one: number, two: number, cached: number): object[] =>
@@ -108,6 +126,12 @@ describe('targets', () => {
         },
       ],
     },
+    stories: {
+      rows: [
+        { name: 'full', macs: 1 },
+        { name: 'exit rule', macs: 0.81, arrived: 0.7 },
+      ],
+    },
     gate: {
       models: [
         { title: 'micro', rows: tiers(0.3, 0.5, 0.02) },
@@ -121,11 +145,11 @@ describe('targets', () => {
   test('the worst shape or model counts; a target is met from its number on, or up to it', () => {
     expect(judge(results).map(({ met }) => met)).toEqual([
       ...[false, true, true, false, true],
-      ...[false, true, true, false, true, false, false, true],
+      ...[false, true, true, false, true, false, false, false, true, true],
     ]);
     expect(judge(results).map(({ measured }) => Math.round(measured! * 100) / 100)).toEqual([
       ...[69, 50, 2.6, 1.4, 3],
-      ...[0.61, 0.25, 0.5, 0.06, 3, 7.9, 3.9, 900],
+      ...[0.61, 0.25, 0.5, 0.06, 3, 7.9, 3.9, 0.81, 70, 900],
     ]);
   });
 

@@ -199,6 +199,45 @@ export function decoderPart({ prompt, fed, left, groups }) {
   return [`Prompt of ${prompt} tokens, then ${fed} one by one.`, ...missing, ...parts].join('\n\n');
 }
 
+/** Fed stories, warm and cold, then told ones: time and multiply-accumulates beside full depth's. */
+export function storiesPart({ exit, stories, tokens, layers, rows, cold, told }) {
+  const shares = ({ time, macs, arrived }) => [percent(macs), percent(time), percent(arrived)];
+  const fed = rows.map((row, i) => [
+    row.name,
+    duration(row.msPerToken * 1e6),
+    `${(row.macsPerToken / 1e6).toFixed(2)} M`,
+    ...shares(row),
+    duration(cold[i].msPerToken * 1e6),
+    percent(cold[i].time),
+  ]);
+  const verified = told.map((row) => [
+    row.choice,
+    row.name,
+    duration(row.msPerToken * 1e6),
+    percent(row.macs),
+    percent(row.time),
+    ...(row.verify ? [row.verify.drafted, row.verify.accepted] : ['–', '–']),
+  ]);
+  const sign = exit.score === 'entropy' ? '≤' : '≥';
+  return [
+    `Exit rule: ${exit.score} ${sign} ${exit.threshold}, asked after ${exit.layers.join(', ')} of ${layers} layers. ${stories} stories, ${tokens} tokens.`,
+    table(
+      [
+        'fed',
+        'a token',
+        'MACs',
+        'MACs of full',
+        'time of full',
+        'saving that arrives',
+        'cold, a token',
+        'cold, of full',
+      ],
+      fed,
+    ),
+    table(['told', 'mode', 'a token', 'MACs of full', 'time of full', 'guessed', 'right'], verified, 2),
+  ].join('\n\n');
+}
+
 export function targetsPart(targets) {
   const body = targets.map(({ claim, unit, needed, goal, measured, met, most }) => [
     claim,

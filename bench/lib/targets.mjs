@@ -24,6 +24,9 @@ const decoder = (results, peer, part) => {
   return found.length ? Math.max(...found.map((ratio) => ratio[part])) : undefined;
 };
 
+/** The model card's exit rule, fed a token a call. */
+const exits = (results, part) => results.stories?.rows.find(({ name }) => name === 'exit rule')?.[part];
+
 const TARGETS = [
   { claim: 'GEMM of the SIMD roof, worst shape', unit: ' %', needed: 70, goal: 80, of: (r) => plain(r, false) },
   { claim: 'GEMV of the SIMD roof, worst shape', unit: ' %', needed: 50, goal: 60, of: (r) => plain(r, true) },
@@ -37,6 +40,8 @@ const TARGETS = [
   { claim: 'SmolLM2 decode in Node, against wllama 2.3.1', unit: '×', needed: 3, of: (r) => decoder(r, 'wllama 2.3.1', 'decode') },
   { claim: 'SmolLM2 decode in Node, against wllama 3.8.1', unit: '×', needed: 8, of: (r) => decoder(r, 'wllama 3.8.1', 'decode') },
   { claim: 'SmolLM2 prompt of 200 tokens in Node, against wllama 2.3.1', unit: '×', needed: 4, of: (r) => decoder(r, 'wllama 2.3.1', 'prefill') },
+  { claim: 'Default model, exit rule: MACs of full depth', unit: '×', needed: 0.8, goal: 0.65, most: true, of: (r) => exits(r, 'macs') },
+  { claim: 'Default model, exit rule: saved MACs that are saved in time', unit: ' %', needed: 66.7, of: (r) => r.stories && exits(r, 'arrived') * 100 },
   { claim: 'One decision', unit: ' ns', needed: 1000, most: true, of: (r) => r.gate && Math.max(...r.gate.deciding.map(({ ns }) => ns)) },
 ]; // prettier-ignore
 
