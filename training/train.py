@@ -1,8 +1,11 @@
 """Trains the decoder whose every layer can be an exit; the same line goes on where it was stopped.
 
-usage: train.py [--tokens N] [--minutes M] [--threads N] [--out DIR] …
+usage: train.py [--tokens N] [--minutes M] [--threads N] [--out DIR] …    (run.py runs it)
 
-How (docs/model-card.md has what came of it):
+A checkpoint every ten minutes goes to OUT/run-HASH (of code, options, texts and tokenizer), the model, when it is done,
+to OUT/model.pt.
+
+How (docs/stories.md has what came of it):
 - Half of the documents run with random depths: a token leaves after a layer of its own, the deeper a layer the more
   tokens skip it, and the layers it skips take keys and values from the state it left with. That is LayerSkip's rising
   layer dropout (Elhoushi et al. 2024, section 4.1) by token, and what the engine does at an exit. Their loss is taken
@@ -38,6 +41,8 @@ CLEAN = 0.5  # of the documents, at full depth
 LEAVE = 0.5  # of the tokens of the others, half of them in the middle
 MIDDLE_WEIGHT, RANDOM_WEIGHT = 0.5, 0.25  # of the losses at the middle exit and at a random one
 CHECKPOINT_SECONDS = 600
+FIRST_REPORT, REPORT = 30, 120  # seconds
+STOPPED = 75  # the exit status when the minutes are over
 
 
 def depths(count: int, length: int, layers: int, generator: torch.Generator) -> torch.Tensor:
@@ -54,7 +59,7 @@ def rate(done: float) -> float:
     return min(1.0, done / WARM_UP + 1e-3, (1 - done) / FALL)
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     cached = Path(os.environ.get("MGT_CACHE") or Path.home() / ".cache" / "mincut-gated-transformer")
     parser.add_argument("--corpus", type=Path, default=HERE / "corpus")
@@ -70,7 +75,21 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=math.inf, help="then stop, to go on another time")
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--hidden", type=int, default=192)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def run_name(options: argparse.Namespace, texts: dict[str, list[str]]) -> str:
+    """Of all that decides the result; neither of where it lies nor of how it is packed."""
+    elsewhere = ("minutes", "threads", "out", "corpus", "tokenizer")
+    settings = {key: value for key, value in vars(options).items() if key not in elsewhere}
+    digest = hashlib.sha256(json.dumps([settings, texts], sort_keys=True).encode())
+    for path in (HERE / "model.py", HERE / "train.py", HERE / "data.py", options.tokenizer):
+        digest.update(path.read_bytes())
+    return f"run-{digest.hexdigest()[:8]}"
+
+
+def main() -> None:
+    options = arguments()
     torch.set_num_threads(options.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(options.seed)
@@ -91,14 +110,7 @@ def main() -> None:
     adam = torch.optim.AdamW(others, lr=options.rate, betas=(0.9, 0.95), weight_decay=0.0)
     optimizers = (muon, adam)
 
-    settings = {k: str(v) for k, v in vars(options).items() if k not in ("minutes", "threads", "out")}
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for name in ("train", "dev"):
-        digest.update((options.corpus / f"{name}.txt.gz").read_bytes())
-    for name in ("model.py", "train.py", "data.py"):
-        digest.update((HERE / name).read_bytes())
-    digest.update(options.tokenizer.read_bytes())
-    folder = options.out / f"run-{digest.hexdigest()[:8]}"
+    folder = options.out / run_name(options, texts)
     folder.mkdir(parents=True, exist_ok=True)
     latest = folder / "checkpoint.pt"
     state = {"epoch": 0, "batch": 0, "tokens": 0, "seconds": 0.0}
@@ -110,12 +122,19 @@ def main() -> None:
         state = saved["state"]
         print(f"goes on after {state['tokens']} tokens", flush=True)
 
-    def save() -> None:
-        whole = {"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers], "state": state}
-        torch.save({**whole, "shape": shape.to_json()}, folder / "partial.pt")
-        (folder / "partial.pt").replace(latest)
+    def save(path: Path, **more) -> None:
+        partial = path.with_suffix(".part")
+        torch.save({"model": model.state_dict(), "state": state, "shape": shape.to_json(), **more}, partial)
+        partial.replace(path)
 
-    began, last_save, last_print = time.time(), time.time(), 0.0
+    def checkpoint() -> None:
+        nonlocal last_save
+        state["seconds"] += time.time() - last_save
+        last_save = time.time()
+        save(latest, optimizers=[optimizer.state_dict() for optimizer in optimizers])
+
+    began = last_save = time.time()
+    next_report = began + FIRST_REPORT
     loss_sum = loss_count = 0.0
     since = state["tokens"], time.time()
     while state["tokens"] < options.tokens:
@@ -157,33 +176,29 @@ def main() -> None:
             loss_sum += losses[shape.layers].item() * count
             loss_count += count
             now = time.time()
-            if now - last_print > 120:
-                if last_print:
-                    speed = (state["tokens"] - since[0]) / (now - since[1])
-                    left = (options.tokens - state["tokens"]) / speed / 60
-                    some = bits_per_byte(model, rows["dev"][:64], texts["dev"][:64], dtype=dtype, int8=int8)
-                    exits_text = " ".join(f"{b:.3f}" for b in some.values())
-                    print(
-                        f"{100 * done:.1f} % epoch {state['epoch']} loss {loss_sum / loss_count:.4f} "
-                        f"dev bits/byte by exit {exits_text} · {speed:.0f} tokens/s · {left:.0f} min left",
-                        flush=True,
-                    )
-                    loss_sum = loss_count = 0.0
-                last_print, since = time.time(), (state["tokens"], time.time())
+            if now > next_report:
+                speed = (state["tokens"] - since[0]) / (now - since[1])
+                left = (options.tokens - state["tokens"]) / speed / 60
+                some = bits_per_byte(model, rows["dev"][:64], texts["dev"][:64], dtype=dtype, int8=int8)
+                exits_text = " ".join(f"{b:.3f}" for b in some.values())
+                print(
+                    f"{100 * done:.1f} % epoch {state['epoch']} loss {loss_sum / loss_count:.4f} "
+                    f"dev bits/byte by exit {exits_text} · {speed:.0f} tokens/s · {left:.0f} min left",
+                    flush=True,
+                )
+                loss_sum = loss_count = 0.0
+                next_report, since = time.time() + REPORT, (state["tokens"], time.time())
             if now - last_save > CHECKPOINT_SECONDS:
-                state["seconds"] += now - last_save
-                save()
-                last_save = now
+                checkpoint()
             if now - began > options.minutes * 60:
-                state["seconds"] += time.time() - last_save
-                save()
+                checkpoint()
                 print(f"stopped; {folder}", flush=True)
-                return
+                raise SystemExit(STOPPED)
         state["epoch"] += 1
         state["batch"] = 0
-    state["seconds"] += time.time() - last_save
-    save()
-    print(f"done in {state['seconds'] / 60:.0f} min; {latest}", flush=True)
+        checkpoint()
+    save(options.out / "model.pt")
+    print(f"done in {state['seconds'] / 60:.0f} min; {options.out / 'model.pt'}", flush=True)
 
 
 if __name__ == "__main__":
