@@ -4,11 +4,11 @@ usage: corpus.py PATH …                PATH: a folder of .jsonl files, or one
        corpus.py --check               recomputes counts, hashes and shared 8-grams from the committed files alone
 
 A line of the .jsonl files is a story, as generate.py writes it; how a file's name begins says what kind (SOURCES). If a
-folder has a made.json, {kind: how and by which commit}, the manifest repeats it. In the .txt files documents are separated by a blank
-line. The parts are split by document. No sentence of dev or test has eight words in a row (lower case, no punctuation)
-that a sentence of train, or of the other of the two, has: held-out documents are drawn at random from the stories that
-generate.py kept apart (its seed 0; without such, from all) if they have such words, or their seed, in common
-with at most `--limit` others, and these others are left out of train.
+folder has a made.json, {kind: how and by which commit}, the manifest repeats it. In the .txt files documents are
+separated by a blank line. The parts are split by document. No sentence of dev or test has eight words in a row (lower
+case, no punctuation) that a sentence of train, or of the other of the two, has: held-out documents are drawn at random
+from the stories that generate.py kept apart (its seed 0; without such, from all) if they have such words, or their
+seed, in common with at most `--limit` others, and these others are left out of train.
 """
 
 import argparse

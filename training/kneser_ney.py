@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--orders", default="2,3,4,5,6,8,10", help="10 at most")
     parser.add_argument("--tokenizer", type=Path, default=HERE.parent / "models" / "stories" / "tokenizer.json")
     parser.add_argument("--corpus", type=Path, default=HERE / "corpus")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="writes the toolkit, discounts and bits per byte there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="writes discounts and bits per byte there")
     options = parser.parse_args()
     programs = kenlm()
     tokenizer = Tokenizer.from_file(str(options.tokenizer))

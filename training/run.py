@@ -134,7 +134,8 @@ def main() -> None:
             print(f"{title}: nothing has changed", flush=True)
             continue
         seconds = [known.get(s.name, {}).get("seconds", s.seconds) for s in steps[i:]]
-        print(f"{title}: {step.what}; about {about(seconds[0])}, with all that follows {about(sum(seconds))}", flush=True)
+        left = f"about {about(seconds[0])}, with all that follows {about(sum(seconds))}"
+        print(f"{title}: {step.what}; {left}", flush=True)
         start = time.time()
         command = [sys.executable, HERE / step.command[0], *step.command[1:], *step.more]
         status = subprocess.run(list(map(str, command))).returncode
