@@ -82,7 +82,7 @@ async function measure(given) {
   if (given.curve) {
     const few = texts('dev', given.every);
     const full = await scorer.measure(few);
-    const grid = await measureGrid(scorer, few, report);
+    const grid = await measureGrid(scorer, few, full.bitsPerByte, report);
     const { documents, bytes } = few;
     result.curve = { documents, bytes, full: full.bitsPerByte, grid, front: paretoFront(grid) };
     if (given.choose) result.rule = await choose(scorer, result.curve, given.limit, texts, report);

@@ -81,19 +81,28 @@ export function askedLayers(layers, score) {
   );
 }
 
-/** Every rule of the grid, measured. */
-export async function measureGrid(scorer, passages, report) {
+/** Beyond so much more than full depth's bits a laxer threshold is not tried. */
+const TOO_LAX = 1.1;
+
+/**
+ * The rules of the grid, measured, of each family (score, layers) from lax to strict.
+ * @param {number} full bits per byte at full depth
+ */
+export async function measureGrid(scorer, passages, full, report) {
   const families = Object.keys(THRESHOLDS).flatMap((score) =>
     askedLayers(scorer.config.layers, score).map((layers) => ({ score, layers })),
   );
   const grid = [];
   for (const [i, { score, layers }] of families.entries()) {
     report(`rules, ${i + 1} of ${families.length}`);
-    for (const threshold of THRESHOLDS[score]) {
+    const family = [];
+    for (const threshold of [...THRESHOLDS[score]].reverse()) {
       const exit = { score, threshold, layers };
       const { bitsPerByte, meanLayers, share } = await scorer.measure(passages, { exit });
-      grid.push({ ...exit, bitsPerByte, meanLayers, share });
+      family.unshift({ ...exit, bitsPerByte, meanLayers, share });
+      if (bitsPerByte > full * TOO_LAX) break;
     }
+    grid.push(...family);
   }
   return grid;
 }
