@@ -91,8 +91,20 @@ describe('mgt demo, piped', () => {
     expect(new Set(tell('--inject', ''))).toEqual(new Set(['None']));
   });
 
-  test('--prompt wins over stdin', () => {
+  test('--prompt wins over stdin, and is read as stdin is', () => {
     expect(story(['--prompt', 'One day', '--tokens', '3']).start).toBe('One day');
+    expect(story(['--prompt', ' One day  ', '--tokens', '3']).start).toBe('One day');
+    expect(story(['--prompt', '', '--tokens', '3']).start).toBe(OPENINGS[0]);
+  });
+
+  test('what has not happened is not said: an event after the end, a speed of one token', () => {
+    const tell = (...args: string[]): string => mgt(['demo', '--prompt', 'Tom', ...args]).stdout;
+    expect(tell('--tokens', '3', '--inject', 'storm@2,drop@3')).toContain(
+      '\nGate trace, upset by storm@2 (a spike storm):\n',
+    );
+    expect(tell('--tokens', '2')).toContain('\nGate trace:\n');
+    expect(tell('--tokens', '2')).toMatch(/\n2 tokens in [\d.]+ s · \d+ tokens\/s · /);
+    expect(tell('--tokens', '1')).toMatch(/\n1 token in [\d.]+ s · \d+ % of full compute/);
   });
 });
 
@@ -157,6 +169,15 @@ describe('mgt demo refuses', () => {
     [['--tokens', 'many'], '--tokens'],
   ])('%j: usage', (args, field) => {
     expectFailure(mgt(['demo', ...args]), { exit: 2, code: 'Usage', field });
+  });
+
+  test('an event without a step, saying what one looks like', () => {
+    for (const text of ['drop', 'drop@']) {
+      const { stderr } = mgt(['demo', '--inject', text]);
+      expect(stderr).toContain(
+        `"--inject" expected NAME@STEP with NAME one of drop, storm, flush, edges, skip, got "${text}"`,
+      );
+    }
   });
 
   test.each([

@@ -61,7 +61,7 @@ export const run: Run = async (parsed, { json, signal }) => {
     const palette = paletteOf(depth, layers);
     if (onScreen && stdin.isTTY) return await converse(job, palette);
     const seed = asked.seed ?? 0;
-    const start = asked.start ?? ((await piped)?.trim() || openingOf(seed));
+    const start = (asked.start ?? (await piped) ?? '').trim() || openingOf(seed);
     if (onScreen) {
       const told = await show(job, start, seed, palette);
       await print(`\n${traceOf(job, told).join('\n')}\n`);
@@ -88,9 +88,11 @@ function readAsked({ values }: Parsed, withKeys: boolean): Asked {
 
 const openingOf = (seed: number): string => OPENINGS[seed % OPENINGS.length]!;
 
-/** The gate's decisions under what made it decide. */
+/** The gate's decisions under what made it decide; what was to come after the end has not. */
 function traceOf({ model, asked }: Job, told: Told): string[] {
-  const upset = asked.injections.map(({ event, step }) => `${event.name}@${step} (${event.title})`);
+  const upset = asked.injections
+    .filter(({ step }) => step < told.trace.tokens.length)
+    .map(({ event, step }) => `${event.name}@${step} (${event.title})`);
   return [
     `Gate trace${upset.length > 0 ? `, upset by ${upset.join(', ')}` : ''}:`,
     ...traceTable(told, model.info.config),

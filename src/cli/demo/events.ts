@@ -69,9 +69,9 @@ export interface Injection {
 export function parseInjections(field: string, text: string): Injection[] {
   if (text.trim() === '') return [];
   return text.split(',').map((word) => {
-    const [name = '', at = '', ...more] = word.trim().split('@');
+    const [name, at, ...more] = word.trim().split('@');
     const event = EVENTS.find((known) => known.name === name);
-    if (!event || more.length > 0) {
+    if (!event || !at || more.length > 0) {
       throw new MgtError('Usage', field, `NAME@STEP with NAME one of ${NAMES.join(', ')}`, `"${word.trim()}"`);
     }
     const step = parseNumber(field, at);

@@ -43,9 +43,10 @@ export function traceTable({ trace }: Told, { layers }: ModelConfig): string[] {
 /** What it took. `sinceStart`: say how soon after the start of the process, which waited for nobody, it began. */
 export function summary(told: Told, config: ModelConfig, seed: number, sinceStart = false): string {
   const { generation, trace, prefillMs, decodeMs } = told;
+  const count = trace.tokens.length;
   return [
-    `${trace.tokens.length} tokens in ${((prefillMs + decodeMs) / 1000).toFixed(2)} s`,
-    `${Math.round(tokensPerSecond(told))} tokens/s`,
+    `${count} token${count === 1 ? '' : 's'} in ${((prefillMs + decodeMs) / 1000).toFixed(2)} s`,
+    ...(generation.stats.decodeTokens > 0 ? [`${Math.round(tokensPerSecond(told))} tokens/s`] : []),
     `${(100 * macsOf(told, config).share).toFixed(0)} % of full compute`,
     ...(generation.finishReason === undefined ? [] : [`ended by ${generation.finishReason}`]),
     `seed ${seed}`,
