@@ -51,8 +51,11 @@ function checkAsked(value: unknown, layers: number): readonly number[] {
   if (!Array.isArray(value) || value.length === 0)
     throw new MgtError('BadInput', 'exit.layers', 'a list of layers', value);
   let last = 0;
-  return Array.from(value as unknown[], (layer, i) => {
-    return (last = checkInteger(`exit.layers[${i}]`, layer, last + 1, layers - 1));
+  return Array.from(value as unknown[], (given, i) => {
+    const field = `exit.layers[${i}]`;
+    const layer = checkInteger(field, given, 1, layers - 1);
+    if (layer <= last) throw new MgtError('BadInput', field, `more than ${last}`, layer);
+    return (last = layer);
   });
 }
 

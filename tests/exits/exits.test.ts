@@ -197,7 +197,9 @@ describe('what cannot be is refused by name', () => {
     [{ exit: { ...ALWAYS, layers: 2 } }, '"exit.layers" expected a list of layers, got 2'],
     [{ exit: { ...ALWAYS, layers: [] } }, '"exit.layers" expected a list of layers, got []'],
     [{ exit: { ...ALWAYS, layers: [0] } }, '"exit.layers[0]" expected an integer in 1..4, got 0'],
-    [{ exit: { ...ALWAYS, layers: [2, 2] } }, '"exit.layers[1]" expected an integer in 3..4, got 2'],
+    [{ exit: { ...ALWAYS, layers: [2, 2] } }, '"exit.layers[1]" expected more than 2, got 2'],
+    [{ exit: { ...ALWAYS, layers: [4, 5] } }, '"exit.layers[1]" expected an integer in 1..4, got 5'],
+    [{ exit: { ...ALWAYS, layers: [4, 2] } }, '"exit.layers[1]" expected more than 4, got 2'],
     [{ exit: { ...ALWAYS, layers: [5] } }, '"exit.layers[0]" expected an integer in 1..4, got 5'],
     [
       { exit: { ...ALWAYS, colour: 1 } },
