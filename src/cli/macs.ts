@@ -22,6 +22,6 @@ export function fullMacs(config: ModelConfig): FullMacs {
   return {
     linear,
     head: vocab * hidden,
-    attention: (n, first) => 2 * layers * heads * headDim * attendedPairs(n, first, first + n, true, config.context),
+    attention: (n, first) => 2 * layers * heads * headDim * attendedPairs(n, first, first + n, true, first + n),
   };
 }

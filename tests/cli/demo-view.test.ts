@@ -205,3 +205,8 @@ test('full compute is what a call without a gate counts', async () => {
     expect(macs).toMatchObject({ linear: tokens.length * linear, attention: attention(tokens.length, first), head });
   }
 });
+
+test('full compute sees all before it, beyond the context that the model was made for too', () => {
+  const { context, layers, heads, headDim } = decoder;
+  expect(fullMacs(decoder).attention(1, 2 * context)).toBe(2 * layers * heads * headDim * (2 * context + 1));
+});
