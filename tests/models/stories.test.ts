@@ -108,7 +108,7 @@ describe('the default model', () => {
   });
 
   test('each exit is better than the one before it', async () => {
-    const some = passagesOf(8);
+    const some = passagesOf(12);
     const { layers } = model.info.config;
     const exits: number[] = [];
     for (let layer = 1; layer <= layers; layer++) exits.push(bits(await scored(some, { layers: layer })));
