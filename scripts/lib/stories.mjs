@@ -114,9 +114,9 @@ export function paretoFront(rules) {
   return sorted.filter(({ bitsPerByte }) => bitsPerByte < least && ((least = bitsPerByte), true));
 }
 
-/** Families to refine, and halvings of the interval between two thresholds of the grid. */
+/** Families to refine, and steps of the search between two thresholds of the grid. */
 const FINALISTS = 4;
-const HALVINGS = 4;
+const STEPS = 4;
 
 /**
  * The rule that spends least of those whose bits are within a limit. Families of the grid (score, layers) stand by the share at which
@@ -139,17 +139,18 @@ export async function chooseRule(scorer, passages, grid, limit, gridLimit, repor
   let best;
   for (const [i, { lax, strict }] of finalists.entries()) {
     const { score, layers } = strict;
-    let [bad, good] = [lax?.threshold, strict.threshold];
-    for (let n = 0; n <= HALVINGS; n++) {
-      report(`threshold, ${i * (HALVINGS + 1) + n + 1} of ${finalists.length * (HALVINGS + 1)}`);
-      // The strict end first: on all documents it may not be within the limit any more.
-      const threshold = n === 0 || bad === undefined ? good : Number(((bad + good) / 2).toFixed(4));
+    const half = (a, b) => Number(((a + b) / 2).toFixed(4));
+    let bad = lax?.threshold;
+    let good;
+    for (let n = 0; n <= STEPS; n++) {
+      report(`threshold, ${i * (STEPS + 1) + n + 1} of ${finalists.length * (STEPS + 1)}`);
+      // The strict end first; where on all documents it is not within the limit, on towards the strictest.
+      const threshold = n === 0 ? strict.threshold : half(bad, good ?? (score === 'entropy' ? 0 : 1));
       const exit = { score, threshold, layers };
       const figures = await scorer.measure(passages, { exit });
       const within = figures.bitsPerByte <= limit;
       if (within && (!best || figures.share < best.share)) best = { ...exit, ...figures };
-      if (n === 0 && !within) [bad, good] = [threshold, score === 'entropy' ? threshold / 2 : (threshold + 1) / 2];
-      else if (within) good = threshold;
+      if (within) good = threshold;
       else bad = threshold;
       if (bad === undefined) break;
     }
