@@ -36,6 +36,8 @@ export function checkExit(value: unknown, { kind, layers, exitLayers }: ModelCon
   if (typeof threshold !== 'number' || !(threshold >= least && threshold <= 1))
     throw new MgtError('BadInput', 'exit.threshold', `a number in ${least}..1`, threshold);
   const asked = raw.layers === undefined ? [...(exitLayers ?? quarterPoints(layers))] : checkAsked(raw.layers, layers);
+  // A model of one layer has nowhere to ask: no rule, which its logs could not give to a call.
+  if (asked.length === 0) return undefined;
   return Object.freeze({ score, threshold, layers: Object.freeze(asked) });
 }
 

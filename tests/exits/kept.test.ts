@@ -42,6 +42,17 @@ describe('a log of calls with exits', () => {
     ]);
   });
 
+  test('of a model of one layer, which has nowhere to ask', async () => {
+    const { model, bytes } = await loadRandom({ ...deepDecoder, layers: 1 });
+    const log = new CallLog();
+    const session = model.createSession({ log });
+    const { stats, logits } = session.infer({ tokens: [1, 2], exit: { score: 'maxProb', threshold: 0 } });
+    expect(stats).toMatchObject({ layers: [1], macs: { gate: 0 } });
+    expect(logits).toEqual(model.infer({ tokens: [1, 2] }).logits);
+    const load = (options: object): Promise<MincutGatedTransformer> => MincutGatedTransformer.load(bytes, options);
+    expect(await replay(await log.bytes(), { sha256: model.info.sha256, load })).toEqual({ calls: 1, verified: 1 });
+  });
+
   test('a call that no model can run is named with its line', async () => {
     const { model, bytes } = await loadRandom(deepDecoder);
     const log = new CallLog();
