@@ -57,6 +57,13 @@ describe('rules of exits', () => {
     expect(best.threshold).toBeGreaterThanOrEqual(0.92);
     expect(await choose(0.9)).toBeUndefined();
   });
+
+  test('where all of the grid is within, it becomes laxer', async () => {
+    const best = (await choose(1.22))!;
+    expect(best.layers).toEqual([4]);
+    expect(best.threshold).toBeGreaterThanOrEqual(0.12);
+    expect(best.threshold).toBeLessThan(0.14);
+  });
 });
 
 describe('the model card', () => {

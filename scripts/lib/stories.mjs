@@ -140,7 +140,7 @@ export async function chooseRule(scorer, passages, grid, limit, gridLimit, repor
   for (const [i, { lax, strict }] of finalists.entries()) {
     const { score, layers } = strict;
     const half = (a, b) => Number(((a + b) / 2).toFixed(4));
-    let bad = lax?.threshold;
+    let bad = lax?.threshold ?? (score === 'entropy' ? 1 : 0);
     let good;
     for (let n = 0; n <= STEPS; n++) {
       report(`threshold, ${i * (STEPS + 1) + n + 1} of ${finalists.length * (STEPS + 1)}`);
@@ -152,7 +152,6 @@ export async function chooseRule(scorer, passages, grid, limit, gridLimit, repor
       if (within && (!best || figures.share < best.share)) best = { ...exit, ...figures };
       if (within) good = threshold;
       else bad = threshold;
-      if (bad === undefined) break;
     }
   }
   return best;
