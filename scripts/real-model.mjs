@@ -24,7 +24,7 @@ try {
 
 const manifest = createRequire(import.meta.url).resolve('jest/package.json');
 const jest = join(dirname(manifest), JSON.parse(readFileSync(manifest, 'utf8')).bin);
-const node = ['--experimental-vm-modules', '--no-warnings', jest, '--testPathPatterns', 'tests/models/'];
+const node = ['--experimental-vm-modules', '--no-warnings', jest, '--testPathPatterns', 'tests/models/(?!stories)'];
 const { status } = spawnSync(process.execPath, [...node, ...process.argv.slice(2)], {
   cwd: root,
   stdio: 'inherit',

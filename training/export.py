@@ -62,6 +62,18 @@ def config(model: Decoder, exits: list[int]) -> dict:
     }
 
 
+README = """---
+license: mit
+language: en
+library_name: mincut-gated-transformer
+pipeline_tag: text-generation
+---
+
+A decoder of {parameters:.1f} M parameters that tells simple stories; each of its {layers} layers can be the last. Trained by
+`training/run.py` on `training/corpus`; its card is `docs/stories.md`. Weights are f16; `mgt convert` makes int8 of them.
+"""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("checkpoint", type=Path)
@@ -75,12 +87,14 @@ def main() -> None:
     (options.out / "config.json").write_text(json.dumps(config(model, exits), indent=2) + "\n")
     save_file(tensors(model), options.out / "model.safetensors", metadata={"format": "pt"})
     (options.out / "model.safetensors").chmod(0o644)
+    parameters = sum(p.numel() for p in model.parameters()) / 1e6
+    (options.out / "README.md").write_text(README.format(parameters=parameters, layers=model.shape.layers))
     if options.tokenizer:
         for name in ("tokenizer.json", "tokenizer_config.json"):
             source = options.tokenizer.with_name(name)
             if source.exists():
                 shutil.copy(source, options.out / name)
-    print(f"{options.out}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters")
+    print(f"{options.out}: {parameters:.2f} M parameters")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { OPENINGS } from '../../src/cli/demo/openings.js';
@@ -149,8 +149,9 @@ describe('mgt demo --json', () => {
     const full = story([...plain, '--exit', 'off']);
     expect(new Set(full.layers)).toEqual(new Set([8]));
     expect(full.stats.macs).toMatchObject({ share: 1 });
+    const config = JSON.parse(readFileSync('models/stories/config.json', 'utf8')) as { exit_layers: number[] };
     const [always, never] = ['maxProb:0', 'maxProb:1'].map((exit) => story([...plain, '--exit', exit]));
-    expect(Math.max(...always!.layers)).toBe(2);
+    expect(Math.max(...always!.layers)).toBe(config.exit_layers[0]);
     expect(always!.stats.macs.share).toBeLessThan(0.6);
     expect(never!.text).toBe(full.text);
     expect(never!.stats.macs.share).toBeGreaterThan(1);

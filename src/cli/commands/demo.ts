@@ -1,5 +1,6 @@
 import { createInterface } from 'node:readline/promises';
 import type { ExitOptions } from '../../engine/exit.js';
+import { MgtError } from '../../errors.js';
 import { MincutGatedTransformer } from '../../index.node.js';
 import { parseNumber, type Parsed } from '../args.js';
 import { modelPath } from '../default-model.js';
@@ -146,7 +147,13 @@ async function converse(job: Job, palette: Palette): Promise<void> {
     if (typed === undefined) return;
     const seed = asked.seed ?? Math.floor(1e6 * Math.random());
     await print('\n');
-    await show(job, typed.trim() || openingOf(seed), seed, palette);
+    try {
+      await show(job, typed.trim() || openingOf(seed), seed, palette);
+    } catch (error) {
+      // Too long a start is no reason to leave.
+      if (start !== undefined || !(error instanceof MgtError) || error.code !== 'BadInput') throw error;
+      await print(`\n${painted(error.message, palette.dim)}\n`);
+    }
     if (job.signal.aborted) return;
   }
 }
