@@ -81,7 +81,7 @@ def model_steps(options: argparse.Namespace, rest: list[str]) -> list[Step]:
     given = ["--corpus", CORPUS, "--tokenizer", tokenizer[0]]
     figures = ["evaluate.py", checkpoint, *given, "--json", model / "evaluation.json"]
     held = {"inputs": (checkpoint, tokenizer[0], *PARTS[1:]), "adds_to": (model / "evaluation.json",)}
-    code = ("model.py", "data.py")
+    code = ("model.py", "data.py", "workers.py")
     return [
         Step("check", "hashes, counts and shared words", 5, ["corpus.py", "--check"], (), (*PARTS, MANIFEST)),
         Step("tokenizer", "BPE on train", 15, ["tokenizer.py", "--out", model], ("data.py",), tuple(PARTS), tokenizer),
@@ -93,7 +93,7 @@ def model_steps(options: argparse.Namespace, rest: list[str]) -> list[Step]:
             code,
             (tokenizer[0], *PARTS[:2]),
             (checkpoint,),
-            more=("--threads", options.threads, "--minutes", options.minutes),
+            more=("--minutes", options.minutes),
         ),
         Step("evaluate", "bits per byte by exit", 60, figures, code, **held),
         Step("rounded", "the same with int8 rounding", 90, [*figures, "--int8"], code, **held),
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--from", dest="first", choices=("corpus", "generate"), default="corpus")
     parser.add_argument("--model", type=Path, default=HERE.parent / "models" / "stories")
     parser.add_argument("--out", type=Path, default=cached / "training", help="checkpoints, stories and steps.json")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of the story generator")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="of training, then stop")
     options, rest = parser.parse_known_args()
     options.model, options.out = options.model.resolve(), options.out.resolve()

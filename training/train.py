@@ -1,6 +1,6 @@
 """Trains the decoder whose every layer can be an exit; the same line goes on where it was stopped.
 
-usage: train.py [--tokens N] [--minutes M] [--threads N] [--out DIR] …    (run.py runs it)
+usage: train.py [--tokens N] [--minutes M] [--workers N] [--out DIR] …    (run.py runs it)
 
 A checkpoint every ten minutes goes to OUT/run-HASH (of code, options, texts and tokenizer), the model, when it is done,
 to OUT/model.pt.
@@ -32,6 +32,7 @@ from tokenizers import Tokenizer
 from data import IGNORED, batches, encode, pad, read_documents
 from evaluate import bits_per_byte
 from model import Decoder, Shape
+from workers import Team, together
 
 HERE = Path(__file__).parent
 WARM_UP = 0.02  # shares of the whole
@@ -71,7 +72,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--decay", type=float, default=0.1)
     parser.add_argument("--dropout", type=float, default=0.05, help="of the embedding")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each; one where there is a GPU")
     parser.add_argument("--minutes", type=float, default=math.inf, help="then stop, to go on another time")
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--hidden", type=int, default=192)
@@ -80,26 +81,27 @@ def arguments() -> argparse.Namespace:
 
 def run_name(options: argparse.Namespace, texts: dict[str, list[str]]) -> str:
     """Of all that decides the result; neither of where it lies nor of how it is packed."""
-    elsewhere = ("minutes", "threads", "out", "corpus", "tokenizer")
+    elsewhere = ("minutes", "out", "corpus", "tokenizer")
     settings = {key: value for key, value in vars(options).items() if key not in elsewhere}
     digest = hashlib.sha256(json.dumps([settings, texts], sort_keys=True).encode())
-    for path in (HERE / "model.py", HERE / "train.py", HERE / "data.py", options.tokenizer):
+    for path in (*(HERE / name for name in ("model.py", "train.py", "data.py", "workers.py")), options.tokenizer):
         digest.update(path.read_bytes())
     return f"run-{digest.hexdigest()[:8]}"
 
 
-def main() -> None:
-    options = arguments()
-    torch.set_num_threads(options.threads)
+def train(team: Team, options: argparse.Namespace) -> None:
+    """One worker's part of all; the first one reports and saves."""
+    torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(options.seed)
+    say = print if team.leads else lambda *_, **__: None
 
     tokenizer = Tokenizer.from_file(str(options.tokenizer))
-    shape = Shape(tokenizer.get_vocab_size(), layers=options.layers, hidden=options.hidden)
+    shape = shape_of(options, tokenizer)
     texts = {part: read_documents(options.corpus / f"{part}.txt.gz") for part in ("train", "dev")}
     rows = {part: encode(documents, tokenizer, shape.context) for part, documents in texts.items()}
     size = sum(len(row) - 1 for row in rows["train"])
-    print(f"{len(rows['train'])} documents, {size} tokens; {options.tokens / size:.1f} epochs", flush=True)
+    say(f"{len(rows['train'])} documents, {size} tokens; {options.tokens / size:.1f} epochs", flush=True)
 
     model = Decoder(shape).to(device)
     matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
@@ -120,9 +122,11 @@ def main() -> None:
         for optimizer, stored in zip(optimizers, saved["optimizers"]):
             optimizer.load_state_dict(stored)
         state = saved["state"]
-        print(f"goes on after {state['tokens']} tokens", flush=True)
+        say(f"goes on after {state['tokens']} tokens", flush=True)
 
     def save(path: Path, **more) -> None:
+        if not team.leads:
+            return
         partial = path.with_suffix(".part")
         torch.save({"model": model.state_dict(), "state": state, "shape": shape.to_json(), **more}, partial)
         partial.replace(path)
@@ -144,7 +148,7 @@ def main() -> None:
             if done >= 1:
                 break
             generator = torch.Generator().manual_seed((options.seed * 1000 + state["epoch"]) * 100_000 + index)
-            torch.manual_seed(generator.initial_seed())
+            torch.manual_seed(generator.initial_seed() * 100 + team.rank)
             for optimizer in optimizers:
                 for group in optimizer.param_groups:
                     group["lr"] = options.rate * rate(done)
@@ -152,36 +156,41 @@ def main() -> None:
             depth = depths(*inputs.shape, shape.layers, generator).to(device)
             middle = shape.layers // 2
             other = int(torch.randint(1, shape.layers, (), generator=generator))
+            weights = {shape.layers: 1.0, middle: MIDDLE_WEIGHT}
+            weights[other] = weights.get(other, 0.0) + RANDOM_WEIGHT
+            count = int((targets != IGNORED).sum())
+            inputs, targets, depth = (t[team.rank :: team.size] for t in (inputs, targets, depth))
             int8 = done >= 1 - INT8
             # bf16 would round on top of the int8 rounding, by nearly as much.
             dtype = torch.float32 if int8 else torch.bfloat16
             model.train()
-            states = model(
-                inputs, {shape.layers, middle, other}, depth, dtype=dtype, int8=int8, dropout=options.dropout
-            )
+            states = model(inputs, set(weights), depth, dtype=dtype, int8=int8, dropout=options.dropout)
             wanted = targets != IGNORED
             losses = {
-                i: F.cross_entropy(model.logits(x[wanted], dtype=dtype, int8=int8).float(), targets[wanted])
+                i: F.cross_entropy(
+                    model.logits(x[wanted], dtype=dtype, int8=int8).float(), targets[wanted], reduction="sum"
+                )
                 for i, x in states.items()
             }
-            loss = losses[shape.layers] + MIDDLE_WEIGHT * losses[middle] + RANDOM_WEIGHT * losses[other]
-            loss.backward()
+            (sum(weight * losses[i] for i, weight in weights.items()) / count).backward()
+            over = torch.tensor(float(team.leads and time.time() - began > options.minutes * 60))
+            nats = losses[shape.layers].detach().cpu()
+            team.sum([*(p.grad for p in model.parameters()), nats, over])
             torch.nn.utils.clip_grad_norm_(others, 1.0)
             for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
-            count = int(wanted.sum())
             state["tokens"] += count
             state["batch"] = index + 1
-            loss_sum += losses[shape.layers].item() * count
+            loss_sum += nats.item()
             loss_count += count
             now = time.time()
-            if now > next_report:
+            if team.leads and now > next_report:
                 speed = (state["tokens"] - since[0]) / (now - since[1])
                 left = (options.tokens - state["tokens"]) / speed / 60
                 some = bits_per_byte(model, rows["dev"][:64], texts["dev"][:64], dtype=dtype, int8=int8)
                 exits_text = " ".join(f"{b:.3f}" for b in some.values())
-                print(
+                say(
                     f"{100 * done:.1f} % epoch {state['epoch']} loss {loss_sum / loss_count:.4f} "
                     f"dev bits/byte by exit {exits_text} · {speed:.0f} tokens/s · {left:.0f} min left",
                     flush=True,
@@ -190,15 +199,29 @@ def main() -> None:
                 next_report, since = time.time() + REPORT, (state["tokens"], time.time())
             if now - last_save > CHECKPOINT_SECONDS:
                 checkpoint()
-            if now - began > options.minutes * 60:
+            if over > 0:
                 checkpoint()
-                print(f"stopped; {folder}", flush=True)
-                raise SystemExit(STOPPED)
+                say(f"stopped; {folder}", flush=True)
+                team.status[0] = STOPPED
+                return
         state["epoch"] += 1
         state["batch"] = 0
         checkpoint()
     save(options.out / "model.pt")
-    print(f"done in {state['seconds'] / 60:.0f} min; {options.out / 'model.pt'}", flush=True)
+    say(f"done in {state['seconds'] / 60:.0f} min; {options.out / 'model.pt'}", flush=True)
+
+
+def shape_of(options: argparse.Namespace, tokenizer: Tokenizer) -> Shape:
+    return Shape(tokenizer.get_vocab_size(), layers=options.layers, hidden=options.hidden)
+
+
+def main() -> None:
+    options = arguments()
+    if torch.cuda.is_available():
+        options.workers = 1
+    shape = shape_of(options, Tokenizer.from_file(str(options.tokenizer)))
+    parameters = sum(p.numel() for p in Decoder(shape).parameters())
+    raise SystemExit(together(train, options.workers, parameters + 2, options))
 
 
 if __name__ == "__main__":
