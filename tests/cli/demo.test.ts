@@ -152,7 +152,7 @@ describe('mgt demo --json', () => {
     const config = JSON.parse(readFileSync('models/stories/config.json', 'utf8')) as { exit_layers: number[] };
     const [always, never] = ['maxProb:0', 'maxProb:1'].map((exit) => story([...plain, '--exit', exit]));
     expect(Math.max(...always!.layers)).toBe(config.exit_layers[0]);
-    expect(always!.stats.macs.share).toBeLessThan(0.6);
+    expect(always!.stats.macs.share).toBeLessThan(0.7);
     expect(never!.text).toBe(full.text);
     expect(never!.stats.macs.share).toBeGreaterThan(1);
   });
