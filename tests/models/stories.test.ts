@@ -122,8 +122,8 @@ describe('the default model', () => {
 
   test('the exit rule: at most 80 % of the work, at most 2 % more bits; what the card says of it', async () => {
     const { exit, test: card } = evaluation.rule;
-    const ruled = await scored(passagesOf(2), { exit });
-    const more = bits(ruled) / bits(half) - 1;
+    const ruled = await scored(passagesOf(1), { exit });
+    const more = bits(ruled) / bits(half, others) - 1;
     process.stderr.write(`stories, ${exit.score} ${exit.threshold}: ${ruled.share} of the MACs, ${more} more bits\n`);
     expect(half.share).toBe(1);
     expect(ruled.share).toBeLessThanOrEqual(0.8);
@@ -131,9 +131,9 @@ describe('the default model', () => {
     expect(more).toBeGreaterThan(0);
     expect(card.share).toBeLessThanOrEqual(0.8);
     expect(card.more).toBeLessThanOrEqual(0.02);
-    expect(Math.abs(ruled.share - card.share)).toBeLessThan(0.01); // half of the documents for all
-    expect(Math.abs(more - card.more)).toBeLessThan(0.004);
-  }, 60_000);
+    expect(ruled.share).toBeCloseTo(card.share, 6);
+    expect(more).toBeCloseTo(card.more, 6);
+  }, 180_000);
 
   test('guesses verified change no token, whatever they are made by', async () => {
     const prompt = 'One day, ';
