@@ -103,8 +103,8 @@ class Block(nn.Module):
 def attend(q: Tensor, k: Tensor, v: Tensor, block: int = 64) -> Tensor:
     """Causal attention of q [B, heads, N, D] over k and v [B, kv heads, N, D], a block of queries at a time.
 
-    On a CPU, at 256 tokens with their gradient, this takes 42 ms where `scaled_dot_product_attention` takes 96: keys
-    ahead of a block are not multiplied, and the heads of a group share one product.
+    Keys ahead of a block are not multiplied, and the heads of a group share one product, neither of which
+    `scaled_dot_product_attention` does on a CPU.
     """
     count, heads, length, width = q.shape
     groups = k.shape[1]

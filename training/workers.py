@@ -1,7 +1,6 @@
 """Several processes that train one model, each on its part of every batch.
 
-A step of this small model is many small operations: two threads of one process gain a fifth over one, two processes
-nearly double it.
+A step of this small model is many small operations, between which two threads of one process wait for each other.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 import type { CommandSpec, OptionSpec, Parsed } from './args.js';
 import { EVENTS } from './demo/events.js';
-import { EXIT_OPTIONS, LAYERS_OPTION } from './exits.js';
+import { DEMO_EXIT, EXIT_OPTIONS, LAYERS_OPTION } from './exits.js';
 import { CALL_OPTIONS } from './setup.js';
 
 /** Every command as data, and where its code lies: loaded only when the command runs. */
@@ -61,7 +61,11 @@ export const COMMANDS: readonly Command[] = [
       },
       { name: 'tokens', value: 'N', help: 'at most so many tokens; default 240' },
       { name: 'temperature', value: 'T', help: '0 takes the likeliest token, above 0 draws one; default 0.7' },
-      { name: 'exit', value: 'SCORE:THRESHOLD', help: 'when a token may leave early; default maxProb:0.9; off: never' },
+      {
+        name: 'exit',
+        value: 'SCORE:THRESHOLD',
+        help: `when a token may leave early; default ${DEMO_EXIT}; off: never`,
+      },
       {
         name: 'inject',
         value: 'NAME@STEP,…',

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { DEMO_EXIT } from '../../src/cli/exits.js';
 import { OPENINGS } from '../../src/cli/demo/openings.js';
 import { textModels } from './generate-models.js';
 import { expectFailure, mgt, results, scratch } from './support.js';
@@ -142,6 +143,18 @@ describe('mgt demo --json', () => {
       ...[26, 27].map((step) => [step, 'Allow', 'None', 3, 0, false]),
     ]);
     expect(trace.slice(2, 9).map(({ lambda }) => lambda)).toEqual([100, 24, 20, 27, 48, 80, 100]);
+  });
+
+  test("leaves by the model card's rule where nothing else is said", () => {
+    const { rule } = JSON.parse(readFileSync('models/stories/evaluation.json', 'utf8')) as {
+      rule: { exit: { score: string; threshold: number; layers: number[] } };
+    };
+    const config = JSON.parse(readFileSync('models/stories/config.json', 'utf8')) as { exit_layers: number[] };
+    expect(DEMO_EXIT).toBe(`${rule.exit.score}:${rule.exit.threshold}`);
+    expect(config.exit_layers).toEqual(rule.exit.layers);
+    const short = ['--tokens', '40', '--inject', ''];
+    expect(story(short)).toMatchObject({ layers: story([...short, '--exit', DEMO_EXIT]).layers });
+    expect(story(short).layers).not.toEqual(story([...short, '--exit', 'maxProb:1']).layers);
   });
 
   test('every layer for every token is the full compute; exits leave layers out and cost their questions', () => {

@@ -13,7 +13,7 @@ import { READ_ON, storyJson, summary, traceTable } from '../demo/report.js';
 import { tell, type Told } from '../demo/story.js';
 import { decisionOf, letterOf } from '../demo/trace.js';
 import { View } from '../demo/view.js';
-import { parseExit } from '../exits.js';
+import { DEMO_EXIT, parseExit } from '../exits.js';
 import { readPiped } from '../files.js';
 import { print } from '../output.js';
 import type { Run } from '../specs.js';
@@ -23,8 +23,6 @@ const MOST_TOKENS = 240;
 const TEMPERATURE = 0.7;
 /** Never a token that is so much less likely than the likeliest. */
 const MIN_P = 0.05;
-/** A token leaves as soon as an early layer is this sure of it. */
-const EXIT = 'maxProb:0.9';
 /** What happens where nobody can press a key. */
 const INJECT = 'edges@24';
 /** Tokens a second that a terminal shows at first: about as fast as one reads aloud. */
@@ -76,7 +74,7 @@ export const run: Run = async (parsed, { json, signal }) => {
 function readAsked({ values }: Parsed, withKeys: boolean): Asked {
   const number = (name: string): number | undefined =>
     values.has(name) ? parseNumber(`--${name}`, values.get(name)!) : undefined;
-  const exit = values.get('exit') ?? EXIT;
+  const exit = values.get('exit') ?? DEMO_EXIT;
   return {
     seed: number('seed'),
     maxTokens: number('tokens') ?? MOST_TOKENS,
