@@ -113,16 +113,12 @@ describe('generate', () => {
     const expected = await drain(model.createSession().generate({ tokens, maxTokens: 6 }));
     const session: Session = model.createSession();
     const running = [session, model.createSession()].map((s) => drain(s.generate({ tokens, maxTokens: 6 })));
-    let calls = 0;
-    const timer = setInterval(() => {
-      model.infer({ tokens: [5, 6] });
-      calls++;
-    }, 1);
+    const timer = setInterval(() => model.infer({ tokens: [5, 6] }), 1);
     await new Promise((resolve) => setImmediate(resolve));
     expect(errorOf(() => session.infer({ tokens: [1] })).field).toBe('session');
+    model.infer({ tokens: [5, 6] }); // once at the least, however late the timer
     expect(await Promise.all(running)).toEqual([expected, expected]);
     clearInterval(timer);
-    expect(calls).toBeGreaterThan(0);
     expect(session.infer({ tokens: [1] }).witness.decision).toBe('Allow');
   });
 
