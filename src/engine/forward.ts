@@ -49,17 +49,17 @@ export function* through(rt: Runtime, pass: Pass, from: number, to: number): Gen
     // Rows that no one reads run on for those who see their K and V later.
     const wanted = keys.kept.length > 0 ? readout?.left : readout?.unread;
     const runs = ran > 0 && ran <= layers && wanted !== 0;
-    if (!runs && fill === 'hole') rt.kvErase(i, keys);
+    if (!runs && fill === 'hole') rt.kv.erase(i, keys);
     if (!runs && (fill === 'hole' || keys.kept.length === 0)) continue;
     for (let at = first; at < end; at += size) {
       const block = { first: at, count: Math.min(size, end - at) };
       const going = readout?.going(block) ?? [block];
       const made = fill === 'hole' ? going : [block];
       if (made.length > 0) keyValue(rt, i, made);
-      if (!runs) rt.kvKeep(i, made, keys);
+      if (!runs) rt.kv.keep(i, made, keys);
       else {
-        rt.kvAppend(i, made, keys);
-        if (fill === 'hole' && readout) rt.kvHoles(i, readout.gone(block), keys);
+        rt.kv.append(i, made, keys);
+        if (fill === 'hole' && readout) rt.kv.holes(i, readout.gone(block), keys);
         if (going.length > 0) {
           readout?.before(block, ran);
           attend(rt, i, going, countOf(going) === countOf(made), pass);
@@ -69,7 +69,7 @@ export function* through(rt: Runtime, pass: Pass, from: number, to: number): Gen
       }
       yield;
     }
-    if (runs && keys.scratch) rt.kvMove(i, keys);
+    if (runs && keys.scratch) rt.kv.move(i, keys);
     if (runs) rt.layerDone();
   }
 }
@@ -99,7 +99,7 @@ function attend(rt: Runtime, i: number, rows: readonly Rows[], alone: boolean, {
     rt.quantize(gather(rt, rows, pre ? layer.attentionNorm : undefined), count, hidden, layer.attentionSmooth);
   rt.linear(layer.query, count, at.q);
   if (c.positions === 'rope') rt.rope(at.q, rows, heads);
-  rt.attention(i, rows, segments, keys);
+  rt.kv.attention(i, rows, segments, keys);
   rt.quantize(at.ctx, count, heads * c.headDim, 0);
   rt.linear(layer.output, count, at.h);
   scatter(rt, rows, pre ? undefined : layer.attentionNorm);

@@ -87,7 +87,7 @@ export class SessionBlock {
     const left = shortened(this.ring, count);
     const runs: Run[] = appendRuns(left, count);
     const keys = { ...ownKeys(1), base: this.kv, kept: runs };
-    for (let layer = 0; layer < this.#rt.plan.session.layers; layer++) this.#rt.kvErase(layer, keys);
+    for (let layer = 0; layer < this.#rt.plan.session.layers; layer++) this.#rt.kv.erase(layer, keys);
     for (const { slot, count: n } of runs) {
       for (const at of [this.#positionsAt, this.#tokensAt]) this.#rt.arena.u32.fill(0, at + slot, at + slot + n);
     }
