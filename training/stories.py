@@ -21,6 +21,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 TABLES = json.loads((HERE / "tables.json").read_text())
+SOUND_A = ("one", "once", "uni", "use", "usu", "eu", "uke")  # words that begin with a vowel and do not sound so
+SOUND_AN = ("hour", "honest", "heir")  # and the other way round
 PRONOUNS = {"f": ("she", "her", "her", "herself"), "m": ("he", "his", "him", "himself")}
 CHOICE = re.compile(r"\[([^\[\]]*)\]")
 ONCE = re.compile(rf"\b({'|'.join([*TABLES['lists']['color'], *TABLES['lists']['size']])}) \1\b")
@@ -108,7 +110,8 @@ class Story:
 
 
 def article(noun: str) -> str:
-    return ("an " if noun[0] in "aeiou" else "a ") + noun
+    vowel = noun.lower().startswith(SOUND_AN) or (noun[0] in "aeiouAEIOU" and not noun.lower().startswith(SOUND_A))
+    return ("an " if vowel else "a ") + noun
 
 
 def made_up(choose: random.Random) -> str:
@@ -167,7 +170,7 @@ def expand(text: str, choose: random.Random, slots: Slots) -> str:
         text = re.sub(r"\{(\w+)\}", lambda m: slots[m[1]], text)
     text = re.sub(r" {2,}", " ", text).strip()
     # "a {color}" of something orange, "a {size} {animal}" of a small little bird.
-    text = re.sub(r"\b([Aa]) (?=[aeiouAEIOU])(?!one|once|uni|use|usu|eu|uke)", r"\1n ", text)
+    text = re.sub(r"\b([Aa]) (\w+)", lambda m: m[1] + article(m[2])[1:], text)
     return ONCE.sub(r"\1", text)
 
 
