@@ -66,7 +66,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--corpus", type=Path, default=HERE / "corpus")
     parser.add_argument("--tokenizer", type=Path, default=HERE.parent / "models" / "stories" / "tokenizer.json")
     parser.add_argument("--out", type=Path, default=cached / "training")
-    parser.add_argument("--tokens", type=float, default=24e6, help="to train on, all epochs together")
+    parser.add_argument("--tokens", type=float, default=20e6, help="to train on, all epochs together")
     parser.add_argument("--batch", type=int, default=3072, help="tokens")
     parser.add_argument("--rate", type=float, default=4e-3)
     parser.add_argument("--decay", type=float, default=0.1)
@@ -133,6 +133,7 @@ def train(team: Team, options: argparse.Namespace) -> None:
 
     def checkpoint() -> None:
         nonlocal last_save
+        team.share([muon.state.setdefault(p, {}).setdefault("momentum_buffer", torch.zeros_like(p)) for p in matrices])
         state["seconds"] += time.time() - last_save
         last_save = time.time()
         save(latest, optimizers=[optimizer.state_dict() for optimizer in optimizers])
@@ -174,12 +175,17 @@ def train(team: Team, options: argparse.Namespace) -> None:
             }
             (sum(weight * losses[i] for i, weight in weights.items()) / count).backward()
             over = torch.tensor(float(team.leads and time.time() - began > options.minutes * 60))
+            due = torch.tensor(float(team.leads and time.time() - last_save > CHECKPOINT_SECONDS))
             nats = losses[shape.layers].detach().cpu()
-            team.sum([*(p.grad for p in model.parameters()), nats, over])
+            team.sum([*(p.grad for p in model.parameters()), nats, over, due])
             torch.nn.utils.clip_grad_norm_(others, 1.0)
+            for i, p in enumerate(matrices):
+                if not team.owns(i):
+                    p.grad = None  # Muon leaves it alone
             for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
+            team.share(matrices)
             state["tokens"] += count
             state["batch"] = index + 1
             loss_sum += nats.item()
@@ -197,7 +203,7 @@ def train(team: Team, options: argparse.Namespace) -> None:
                 )
                 loss_sum = loss_count = 0.0
                 next_report, since = time.time() + REPORT, (state["tokens"], time.time())
-            if now - last_save > CHECKPOINT_SECONDS:
+            if due > 0:
                 checkpoint()
             if over > 0:
                 checkpoint()
@@ -221,7 +227,7 @@ def main() -> None:
         options.workers = 1
     shape = shape_of(options, Tokenizer.from_file(str(options.tokenizer)))
     parameters = sum(p.numel() for p in Decoder(shape).parameters())
-    raise SystemExit(together(train, options.workers, parameters + 2, options))
+    raise SystemExit(together(train, options.workers, parameters + 3, options))
 
 
 if __name__ == "__main__":
