@@ -155,8 +155,8 @@ export async function readStdin(signal: AbortSignal): Promise<Uint8Array> {
 /** A pipe that says nothing for this long is taken for one that never will. */
 const SILENCE_MS = 2000;
 
-/** The text on stdin, where something has been piped into it; empty where nothing is. @throws MgtError `Aborted`, `BadFile` */
-export async function readPiped(signal: AbortSignal): Promise<string> {
+/** The text on stdin, where something has been piped into it; empty where nothing is. `onSilence`: a pipe that said nothing. @throws MgtError `Aborted`, `BadFile` */
+export async function readPiped(signal: AbortSignal, onSilence: () => void): Promise<string> {
   const { stdin } = process;
   let silent = false;
   const patience = setTimeout(() => {
@@ -167,8 +167,9 @@ export async function readPiped(signal: AbortSignal): Promise<string> {
   try {
     return toText('stdin', await readStdin(signal));
   } catch (error) {
-    if (silent && !signal.aborted) return '';
-    throw error;
+    if (!silent || signal.aborted) throw error;
+    onSilence();
+    return '';
   } finally {
     clearTimeout(patience);
   }

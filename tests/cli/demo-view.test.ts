@@ -2,8 +2,12 @@ import { describe, expect, test } from '@jest/globals';
 import { EVENTS, parseInjections, Signal } from '../../src/cli/demo/events.js';
 import { columnsOf, Lines, wrapped, type Cell } from '../../src/cli/demo/lines.js';
 import { barOf, paletteOf, type Mark } from '../../src/cli/demo/palette.js';
+import { traceTable } from '../../src/cli/demo/report.js';
+import type { Told } from '../../src/cli/demo/story.js';
 import { layersText, Trace } from '../../src/cli/demo/trace.js';
 import { View } from '../../src/cli/demo/view.js';
+import type { ModelConfig } from '../../src/config.js';
+import type { GeneratedToken } from '../../src/engine/generate.js';
 import { fullMacs } from '../../src/cli/macs.js';
 import type { Witness } from '../../src/packets/witness.js';
 import { loadRandom } from '../session/support.js';
@@ -106,6 +110,19 @@ describe('marks', () => {
     }
     const none = paletteOf(1, 8);
     expect([none.text(mark(2)), none.bar(mark(1, frozen)), none.bold, none.dim]).toEqual(['', '', '', '']);
+  });
+
+  test('the table of decisions: in few columns a paragraph for each row', () => {
+    const trace = new Trace();
+    for (const witness of [allow, allow, frozen])
+      trace.add({ witness: { ...witness, lambda: 100 }, layers: 8 } as GeneratedToken);
+    const [told, config] = [{ trace } as Told, { layers: 8 } as ModelConfig];
+    expect(traceTable(told, config, 80)).toHaveLength(3);
+    const narrow = traceTable(told, config, 29);
+    expect(Math.max(...narrow.map(columnsOf))).toBeLessThan(30);
+    expect(narrow.join(' ').replace(/ +/g, ' ')).toBe(
+      '0–1: Allow · None · tier 0, 8 of 8 layers · 2 tokens, kept 2: FreezeWrites · SpikeStorm · tier 2, 8 of 8 layers · 1 token, not kept',
+    );
   });
 
   test('layers of a stretch', () => {

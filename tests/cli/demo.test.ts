@@ -74,6 +74,11 @@ describe('mgt demo, piped', () => {
     expect(rows[5]).toMatch(/^Read on: README\.md/);
   });
 
+  test('λ of a stretch is what it was over all of it', () => {
+    const { stdout } = mgt(['demo', '--prompt', 'Tom', '--tokens', '8', '--inject', 'drop@3']);
+    expect(stdout).toMatch(/\n3–5 +QuarantineUpdates .* 20–27 +no\n/);
+  });
+
   test('from nothing it begins with an opening, which the seed chooses', () => {
     for (const [seed, input] of [
       [0, ''],
@@ -224,8 +229,16 @@ describe('without FILE', () => {
     same('perplexity', ['--file', '-'], 'Once upon a time, there was a little fox.');
   });
 
+  test('replay: a log of it needs no --model', () => {
+    const log = dir.path('own.jsonl');
+    expect(mgt(['infer', '--prompt', 'Once upon a time', '--log', log, '--json'])).toMatchObject({ code: 0 });
+    expect(results(mgt(['replay', log, '--json']))).toEqual([{ calls: 1, verified: 1 }]);
+  });
+
   test('mgt demo takes a file, too', () => {
-    const told = story([models.file, '--tokens', '4', '--exit', 'off'], 'the sea');
+    // Nobody trained it to stop early.
+    const told = story([models.file, '--tokens', '4'], 'the sea');
     expect(told.layers).toEqual([2, 2, 2, 2]);
+    expect(story([models.file, '--tokens', '4', '--exit', 'maxProb:0'], 'the sea').layers).toEqual([1, 1, 1, 1]);
   });
 });

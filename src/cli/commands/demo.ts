@@ -33,7 +33,8 @@ interface Asked {
   readonly maxTokens: number;
   readonly temperature: number;
   readonly injections: readonly Injection[];
-  readonly exit: ExitOptions | undefined;
+  /** As asked for; nothing said: the default model's rule, where a model was trained to stop. */
+  readonly exit: ExitOptions | 'off' | undefined;
   readonly start: string | undefined;
 }
 
@@ -50,9 +51,9 @@ export const run: Run = async (parsed, { json, signal }) => {
   const onScreen = stdout.isTTY && !json && process.env.TERM !== 'dumb';
   const asked = readAsked(parsed, onScreen && stdin.isTTY);
   // Read while the model loads.
-  const piped = asked.start !== undefined || stdin.isTTY ? undefined : readPiped(signal);
+  const piped = asked.start !== undefined || stdin.isTTY ? undefined : readPiped(signal, sayNothingCame);
   piped?.catch(() => {}); // reported where it is awaited
-  const model = await MincutGatedTransformer.load(modelPath(parsed.operands), { signal });
+  const model = await MincutGatedTransformer.load(modelPath(parsed.operands[0]), { signal });
   try {
     const job = { model, asked, signal };
     const { layers } = model.info.config;
@@ -63,7 +64,7 @@ export const run: Run = async (parsed, { json, signal }) => {
     const start = (asked.start ?? (await piped) ?? '').trim() || openingOf(seed);
     if (onScreen) {
       const told = await show(job, start, seed, palette);
-      await print(`\n${traceOf(job, told).join('\n')}\n`);
+      await print(`\n${traceOf(job, told, (stdout.columns || 80) - 1).join('\n')}\n`);
     } else await write(job, start, seed, json);
   } finally {
     model.dispose();
@@ -74,27 +75,32 @@ export const run: Run = async (parsed, { json, signal }) => {
 function readAsked({ values }: Parsed, withKeys: boolean): Asked {
   const number = (name: string): number | undefined =>
     values.has(name) ? parseNumber(`--${name}`, values.get(name)!) : undefined;
-  const exit = values.get('exit') ?? DEMO_EXIT;
+  const exit = values.get('exit');
   return {
     seed: number('seed'),
     maxTokens: number('tokens') ?? MOST_TOKENS,
     temperature: number('temperature') ?? TEMPERATURE,
     injections: parseInjections('--inject', values.get('inject') ?? (withKeys ? '' : INJECT)),
-    exit: exit === 'off' ? undefined : parseExit('--exit', exit),
+    exit: exit === undefined || exit === 'off' ? exit : parseExit('--exit', exit),
     start: values.get('prompt'),
   };
 }
 
+const sayNothingCame = (): void =>
+  void process.stderr.write(
+    'mgt: nothing came on stdin for two seconds: an opening of ours (--prompt TEXT gives another)\n',
+  );
+
 const openingOf = (seed: number): string => OPENINGS[seed % OPENINGS.length]!;
 
 /** The gate's decisions under what made it decide; what was to come after the end has not. */
-function traceOf({ model, asked }: Job, told: Told): string[] {
+function traceOf({ model, asked }: Job, told: Told, columns = Infinity): string[] {
   const upset = asked.injections
     .filter(({ step }) => step < told.trace.tokens.length)
     .map(({ event, step }) => `${event.name}@${step} (${event.title})`);
   return [
-    `Gate trace${upset.length > 0 ? `, upset by ${upset.join(', ')}` : ''}:`,
-    ...traceTable(told, model.info.config),
+    ...wrapped(`Gate trace${upset.length > 0 ? `, upset by ${upset.join(', ')}` : ''}:`, columns),
+    ...traceTable(told, model.info.config, columns),
   ];
 }
 
@@ -103,7 +109,7 @@ async function write(job: Job, start: string, seed: number, json: boolean): Prom
   const { model, asked, signal } = job;
   const { config } = model.info;
   const session = model.createSession({ seed });
-  const options = optionsOf(asked, start, signal);
+  const options = optionsOf(job, start, signal);
   const told = await tell(session, options, new Signal(asked.injections), {
     token: ({ text }, { tokens }) => (json ? undefined : print(`${tokens.length === 1 ? start : ''}${text}`)),
   });
@@ -120,21 +126,19 @@ async function write(job: Job, start: string, seed: number, json: boolean): Prom
   await print(lines.join('\n'));
 }
 
-const optionsOf = (
-  { maxTokens, temperature, exit }: Asked,
-  prompt: string,
-  signal?: AbortSignal,
-): Parameters<typeof tell>[1] => ({
-  ...{ prompt, maxTokens, temperature, exit, signal },
-  minP: MIN_P,
-});
+function optionsOf({ model, asked }: Job, prompt: string, signal?: AbortSignal): Parameters<typeof tell>[1] {
+  const { maxTokens, temperature } = asked;
+  const own = model.info.config.exitLayers ? parseExit('--exit', DEMO_EXIT) : undefined;
+  const exit = asked.exit === 'off' ? undefined : (asked.exit ?? own);
+  return { prompt, maxTokens, temperature, exit, signal, minP: MIN_P };
+}
 
 /** Story after story in a terminal, each from what is typed. */
 async function converse(job: Job, palette: Palette): Promise<void> {
   const { model, asked } = job;
   const { config, source } = model.info;
   const columns = process.stdout.columns || 80;
-  const intro = `${source.name}: ${config.layers} layers in int8, on one thread. Below each word stands how many of them it took; a letter marks where the gate stepped in.`;
+  const intro = `${source.name}: ${config.layers} layers, on one thread. Below each word stands how many of them it took; a letter marks where the gate stepped in.`;
   await print(
     `${wrapped(intro, columns - 1)
       .map((line) => painted(line, palette.dim))
@@ -183,7 +187,8 @@ async function askStart(palette: Palette, signal: AbortSignal): Promise<string |
 }
 
 /** Tells a story on the screen, at reading speed, with keys where there is somebody to press them. */
-async function show({ model, asked, signal }: Job, start: string, seed: number, palette: Palette): Promise<Told> {
+async function show(job: Job, start: string, seed: number, palette: Palette): Promise<Told> {
+  const { model, asked, signal } = job;
   const { stdin, stdout } = process;
   const { config } = model.info;
   const session = model.createSession({ seed });
@@ -209,14 +214,14 @@ async function show({ model, asked, signal }: Job, start: string, seed: number, 
     : undefined;
   try {
     view.start(start);
-    const told = await tell(session, optionsOf(asked, start), packets, {
+    const told = await tell(session, optionsOf(job, start), packets, {
       pace: () => (fast || ended ? 0 : 1000 / READING_SPEED),
       done: () => ended || signal.aborted,
       token(token, trace) {
         const { witness: w, layers, text } = token;
         const before = trace.stretches.at(-2);
         if (before && trace.stretches.at(-1)!.layers.length === 1 && letterOf(before.witness) !== '') view.note(before);
-        const state = `λ ${w.lambda} · ${decisionOf(w)} · tier ${w.tier} · ${layers}/${config.layers} layers · token ${trace.tokens.length}`;
+        const state = `λ ${w.lambda} · ${decisionOf(w)} · tier ${w.tier} · ${layers}/${config.layers} layers · token ${trace.tokens.length - 1}`;
         footer = keys ? [state, keyLine] : [state];
         view.token(text, { witness: w, layers });
       },

@@ -1,7 +1,8 @@
 import type { ModelConfig } from '../../config.js';
 import { fullMacs, sumOf } from '../macs.js';
 import type { Told } from './story.js';
-import { decisionOf, layersText } from './trace.js';
+import { columnsOf, wrapped } from './lines.js';
+import { decisionOf, layersText, stretchText } from './trace.js';
 
 /** What is said of a story when it is told. */
 
@@ -21,23 +22,33 @@ function macsOf({ generation }: Told, config: ModelConfig): { spent: number; ful
   return { spent, full, share: spent / full };
 }
 
-/** The gate's decisions as a table: a row for each stretch of tokens that came about alike. */
-export function traceTable({ trace }: Told, { layers }: ModelConfig): string[] {
+/** The gate's decisions as a table: a row for each stretch of tokens that came about alike; in few columns, a paragraph. */
+export function traceTable({ trace }: Told, { layers }: ModelConfig, columns: number): string[] {
   const rows = [
     ['tokens', 'decision', 'reason', 'tier', 'layers', 'λ', 'kept'],
     ...trace.stretches.map(({ first, witness: w, layers: ran }) => [
-      ran.length === 1 ? String(first) : `${first}–${first + ran.length - 1}`,
+      rangeText([first, first + ran.length - 1]),
       decisionOf(w),
       w.reason,
       String(w.tier),
       `${layersText(ran)} of ${layers}`,
-      String(w.lambda),
+      rangeText(trace.tokens.slice(first, first + ran.length).map((token) => token.witness.lambda)),
       w.kvWritesEnabled ? 'yes' : 'no',
     ]),
   ];
   const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
   const line = (row: readonly string[]): string => row.map((cell, i) => cell.padEnd(widths[i]!)).join('  ');
-  return rows.map((row) => line(row).trimEnd());
+  const lines = rows.map((row) => line(row).trimEnd());
+  if (Math.max(...lines.map(columnsOf)) <= columns) return lines;
+  return trace.stretches.flatMap((stretch, i) =>
+    wrapped(`${rows[i + 1]![0]}: ${stretchText(stretch, layers)}`, columns, '  '),
+  );
+}
+
+/** `5`, or `5–8`. */
+function rangeText(values: readonly number[]): string {
+  const [least, most] = [Math.min(...values), Math.max(...values)];
+  return least === most ? String(most) : `${least}–${most}`;
 }
 
 /** What it took. `sinceStart`: say how soon after the start of the process, which waited for nobody, it began. */
@@ -54,7 +65,8 @@ export function summary(told: Told, config: ModelConfig, seed: number, sinceStar
   ].join(' · ');
 }
 
-export const READ_ON = 'Read on: README.md · docs/gate.md, what decides · mgt demo --help';
+export const READ_ON =
+  'Read on: README.md · in the repository docs/gate.md, what decides, and docs/exits.md, why tokens leave early · mgt demo --help';
 
 /** The story as one object. */
 export function storyJson(told: Told, config: ModelConfig, start: string, seed: number): object {
