@@ -2,4 +2,4 @@ import { fileURLToPath } from 'node:url';
 import { stories } from '../platform/stories.js';
 
 /** The model file that a command's words name, else the one that comes with the package. */
-export const modelPath = (operands: readonly string[]): string => operands[0] ?? fileURLToPath(stories);
+export const modelPath = (named: string | undefined): string => named ?? fileURLToPath(stories);

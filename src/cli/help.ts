@@ -20,7 +20,7 @@ const EXITS = '0 ok, 2 usage, 3 a file, 4 an input, 5 an unsupported kind, 130 i
 
 export function topHelp(commands: readonly CommandSpec[]): string {
   const lines = [
-    'mgt — small INT8 transformers in one WebAssembly arena, under a gate that leaves a witness',
+    'mgt — small INT8 and INT4 transformers in one WebAssembly arena, under a gate that leaves a witness',
     '',
     'Usage: mgt COMMAND [OPTIONS]   (mgt COMMAND --help tells more)',
     '',

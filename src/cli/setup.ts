@@ -70,7 +70,9 @@ export async function readInput({ operands, values, flags }: Parsed, signal: Abo
     ...readDepth(values),
     signature: readSignature(values.get('signature')),
     tokens:
-      prompt === undefined ? parseNumberList('--tokens', list!) : await tokensOf(modelPath(operands), prompt, signal),
+      prompt === undefined
+        ? parseNumberList('--tokens', list!)
+        : await tokensOf(modelPath(operands[0]), prompt, signal),
     ...(flags.has('all') && { all: true }),
   };
 }

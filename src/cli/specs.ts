@@ -52,7 +52,7 @@ export const COMMANDS: readonly Command[] = [
       {
         name: 'prompt',
         value: 'TEXT',
-        help: 'the start of the story; default: what is piped in, or an opening of ours',
+        help: 'the start of the story; default: what is piped in (from its first two seconds on), or an opening of ours',
       },
       {
         name: 'seed',
@@ -64,7 +64,7 @@ export const COMMANDS: readonly Command[] = [
       {
         name: 'exit',
         value: 'SCORE:THRESHOLD',
-        help: `when a token may leave early; default ${DEMO_EXIT}; off: never`,
+        help: `when a token may leave early; default ${DEMO_EXIT} where the model was trained to stop, else off: never`,
       },
       {
         name: 'inject',
@@ -265,7 +265,11 @@ export const COMMANDS: readonly Command[] = [
     summary: "run a log's calls again and verify every output and witness",
     operands: [{ name: 'LOG', required: true, help: 'a log written by --log' }],
     options: [
-      { name: 'model', value: 'FILE', required: true, help: 'the model file the calls were made with' },
+      {
+        name: 'model',
+        value: 'FILE',
+        help: 'the model file the calls were made with; default: the one that comes with the package',
+      },
       SIMD,
       JSON_FLAG,
     ],

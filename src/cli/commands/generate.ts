@@ -31,7 +31,7 @@ export const run: Run = async (parsed, { json, signal }) => {
   const packets = readPackets(values);
   const { seed, ...setup } = await readSetup(parsed);
   const progress = createProgress();
-  const model = await MincutGatedTransformer.load(modelPath(operands), {
+  const model = await MincutGatedTransformer.load(modelPath(operands[0]), {
     ...setup,
     signal,
     simd: (values.get('simd') ?? 'auto') as 'auto' | 'plain' | 'relaxed',

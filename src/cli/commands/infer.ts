@@ -15,7 +15,7 @@ import type { Run } from '../specs.js';
 export const run: Run = async (parsed, { json, signal }) => {
   const { operands, values: words } = parsed;
   const [path, sessionPath, logPath, out] = [
-    modelPath(operands),
+    modelPath(operands[0]),
     words.get('session'),
     words.get('log'),
     words.get('out'),

@@ -6,7 +6,7 @@ import type { Run } from '../specs.js';
 
 /** `mgt inspect`: checks a file whole and shows its config, its memory and its regions. Needs no WebAssembly. */
 export const run: Run = async ({ operands }, { json, signal }) => {
-  const path = modelPath(operands);
+  const path = modelPath(operands[0]);
   const model = await readModel(path, signal);
   const { version, config, meta } = model.file;
   const { regions, memory } = planArena(config, config.context);
@@ -30,12 +30,13 @@ function summary(path: string, { file }: CheckedModel): string[][] {
   const heads = `${c.heads} heads × ${c.headDim}${c.kvHeads === c.heads ? '' : `, ${c.kvHeads} of K and V`}`;
   const output =
     c.kind === 'encoder' ? `${c.pooling} pooling${c.normalize ? ', normalised' : ''}` : 'logits of the last position';
+  const exits = c.exitLayers ? ` · exits asked after ${c.exitLayers.join(', ')}` : '';
   const { accuracy, worstTensor: worst } = report;
   const measured = accuracy ? ` · ${accuracyText(accuracy)}` : '';
   return [
     ['file', `${path} · format ${file.version} · ${bytesText(file.payloadOffset + file.payloadBytes)}`],
     ['source', `${source.name} · licence ${source.license}`],
-    ['model', `${c.kind} · ${c.layers} layers · hidden ${c.hidden} · ${heads} · ${ffn} · ${output}`],
+    ['model', `${c.kind} · ${c.layers} layers · hidden ${c.hidden} · ${heads} · ${ffn} · ${output}${exits}`],
     ['input', `vocabulary ${c.vocab} · at most ${c.context} tokens · ${meta.tokenizer ? 'with' : 'no'} tokenizer`],
     ['blocks', `${c.normPlace}-${c.norm} · positions ${c.positions} · ${c.causal ? 'causal' : 'bidirectional'}`],
     ['quantisation', `${report.scheme} · worst tensor ${worst.name} ${worst.error.toFixed(5)}${measured}`],

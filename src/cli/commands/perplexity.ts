@@ -20,7 +20,7 @@ interface Exit {
 
 /** `mgt perplexity`: how well a text's tokens are foretold, window by window or document by document. */
 export const run: Run = async ({ operands, values, flags }, { json, signal }) => {
-  const [path, source, given] = [modelPath(operands), values.get('file')!, values.get('context')];
+  const [path, source, given] = [modelPath(operands[0]), values.get('file')!, values.get('context')];
   const context = given === undefined ? undefined : parseNumber('--context', given);
   const depth = readDepth(values);
   const bytes = source === '-' ? await readStdin(signal) : await readWhole('--file', source, signal);
