@@ -10,7 +10,12 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const source = join(root, 'models/stories');
 const model = join(root, 'build/stories.mgt');
 /** What the file's bytes come from, the figures in its header included. */
-const INPUTS = ['models/stories', 'src/convert', 'src/format', 'src/text', 'src/config.ts', 'scripts/build-model.mjs'];
+const INPUTS = [
+  ...['models/stories', 'scripts/build-model.mjs', 'build/mgt.wasm'],
+  // All of the library that converts, and that runs what was converted.
+  ...['arena', 'convert', 'engine', 'format', 'gate', 'kernels', 'plan', 'text'].map((name) => `src/${name}`),
+  ...['config', 'checksum', 'random', 'round'].map((name) => `src/${name}.ts`),
+];
 
 async function build() {
   const started = Date.now();
