@@ -91,6 +91,11 @@ describe('the model card', () => {
     const { rule } = cardParts({ rule: { limit: 1.8, exit, dev: figures, test: figures } });
     expect(rule).toContain('--exit entropy:0.1 --exit-layers 2,4');
     expect(rule).toMatch(/\| test \| +1\.0000 \| +1\.0100 \| +\+1\.00 % \| +70\.0 % \|/);
+    expect(rule).toContain('for at most 2 % more bits, reached; the goal of 65 % is not reached.');
+    const dear = { ...figures, more: 0.021, share: 0.6 };
+    expect(cardParts({ rule: { limit: 1.8, exit, dev: dear, test: dear } }).rule).toMatch(
+      /bits, not reached; .* not reached/,
+    );
     expect(cardParts({ rule: { limit: 1.8 } }).rule).toContain('No rule');
     const stories = [{ seed: 0, text: 'A cat.\nIt sat.', tokens: 7, ended: 'stop' }];
     const { samples } = cardParts({ samples: { temperature: 0.7, minP: 0.05, maxTokens: 9, stories } });

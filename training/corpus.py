@@ -3,9 +3,9 @@
 usage: corpus.py PATH …                PATH: a folder of .jsonl files, or one
        corpus.py --check               recomputes counts, hashes and shared 8-grams from the committed files alone
 
-A line of the .jsonl files is a story, as generate.py writes it; how a file's name begins says what kind (SOURCES). If a
-folder has a made.json, {kind: how and by which commit}, the manifest repeats it. In the .txt files documents are
-separated by a blank line. The parts are split by document. No sentence of dev or test has eight words in a row (lower
+A line of the .jsonl files is a story, as generate.py writes it; how a file's name begins says what kind (SOURCES). The
+manifest names the folders, which generate.py calls after what made them. In the .txt files documents are separated by a
+blank line. The parts are split by document. No sentence of dev or test has eight words in a row (lower
 case, no punctuation) that a sentence of train, or of the other of the two, has: held-out documents are drawn at random
 from the stories that generate.py kept apart (its seed 0; without such, from all) if they have such words, or their
 seed, in common with at most `--limit` others, and these others are left out of train.
@@ -30,10 +30,6 @@ SOURCES = {  # by how their files' names begin
     },
     "wave": {
         "what": "stories from the plots and tables of training/, embellished by SmolLM2-135M-Instruct (generate.py)",
-        "licence": "Apache-2.0 (the model), MIT (plots and tables)",
-    },
-    "old": {
-        "what": "stories of an earlier generate.py: SmolLM2-135M-Instruct ends the lines that the plots begin",
         "licence": "Apache-2.0 (the model), MIT (plots and tables)",
     },
 }
@@ -86,11 +82,6 @@ def read(path: Path) -> Iterator[Document]:
             text = "\n".join(row for row in rows if row)  # a blank line would end the document
             if text:
                 yield Document(source, story["seed"], text, story.get("tokens", 0), story["written"])
-
-
-def made(path: Path) -> dict[str, str]:
-    notes = path / "made.json"
-    return json.loads(notes.read_text()) if notes.is_file() else {}
 
 
 def in_common(documents: list[Document], tried: list[int]) -> dict[int, set[int]]:
@@ -211,11 +202,9 @@ def build(paths: list[Path], folder: Path, seed: int, limit: int) -> None:
     seen: set[str] = set()
     sources: dict[str, dict] = {}
     for path in paths:
-        notes = made(path)
         for document in read(path):
-            note = {"made": notes[document.source]} if document.source in notes else {}
             counts = {"read": 0, "duplicates": 0, "tokens": 0, "written": 0}
-            entry = sources.setdefault(document.source, {**SOURCES[document.source], **note, **counts})
+            entry = sources.setdefault(document.source, {**SOURCES[document.source], **counts})
             entry["read"] += 1
             entry["tokens"] += document.tokens
             entry["written"] += document.written
@@ -226,7 +215,7 @@ def build(paths: list[Path], folder: Path, seed: int, limit: int) -> None:
                 documents.append(document)
     parts, report = split(documents, seed, limit)
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = {"sources": sources, "split": report, "parts": {}}
+    manifest = {"from": [path.name for path in paths], "sources": sources, "split": report, "parts": {}}
     for part in PARTS:
         content = ("\n\n".join(document.text for document in parts[part]) + "\n").encode()
         (folder / f"{part}.txt.gz").write_bytes(gzip.compress(content, 9, mtime=0))

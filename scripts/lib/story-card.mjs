@@ -66,21 +66,23 @@ function modelPart({ bytes, hidden, layers, heads, kvHeads, ffn, vocab, context 
   return table(['', ''], rows, 2);
 }
 
-function dataPart({ sources, parts }) {
+function dataPart({ from, sources, parts }) {
   const body = Object.entries(parts).map(([name, { documents, sentences, words, bytes }]) => [
     name,
     ...[documents, sentences, words, bytes, statSync(join(CORPUS, `${name}.txt.gz`)).size].map(count),
   ]);
-  const kinds = Object.entries(sources).map(([name, { what, licence, made }]) => [
+  const kinds = Object.entries(sources).map(([name, { what, licence, tokens, written }]) => [
     name,
-    made ? `${what}; ${made}` : what,
+    what,
+    tokens ? percent(written / tokens) : 'none',
     licence,
     ...Object.values(parts).map(({ sources: of }) => count(of?.[name] ?? 0)),
   ]);
   const names = Object.keys(parts);
   return [
     table(['part', 'documents', 'sentences', 'words', 'bytes', 'compressed'], body),
-    table(['source', 'what it is', 'licence', ...names], kinds, 3),
+    table(['source', 'what it is', "SmolLM2's of its tokens", 'licence', ...names], kinds, 4),
+    ...(from ? [`Made from ${from.join(', ')}: a hash of plots, tables and rules, as generate.py names its folders.`] : []),
   ].join('\n\n');
 }
 
@@ -161,8 +163,13 @@ function rulePart({ limit, exit, dev, test }) {
   return [
     `Chosen on dev, bits at most ${limit} % above full depth's: **${score} ${threshold}, asked after ${layers}** (\`--exit ${exit.score}:${exit.threshold} --exit-layers ${exit.layers.join(',')}\`). On test this rule alone was run.`,
     table(head, [row('dev', dev), row('test', test)]),
+    `Wanted on test: at most ${percent(WANTED.share, 0)} of the MACs for at most ${percent(WANTED.more, 0)} more bits, ${said(test, WANTED.share)}; the goal of ${percent(WANTED.goal, 0)} is ${said(test, WANTED.goal)}. The table below says what other shares cost.`,
   ].join('\n\n');
 }
+
+/** What the exits were made for: shares of full depth's multiply-accumulates, and bits above its own. */
+const WANTED = { share: 0.8, goal: 0.65, more: 0.02 };
+const said = ({ share, more }, most) => (share <= most && more <= WANTED.more ? 'reached' : 'not reached');
 
 function samplesPart({ temperature, minP, maxTokens, stories }) {
   const told = stories.map(({ seed, text, tokens, ended }) => {
