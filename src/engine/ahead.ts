@@ -19,16 +19,16 @@ export interface Guess {
   next(logits: Float32Array, guessed: readonly number[]): number | undefined;
 }
 
-/** What drafting and verification took: apart from what they gave. */
+/** What drafting and verification took, of all steps run ahead, those too in which nothing was guessed; and what they gave. */
 export interface VerifyStats {
   /** Passes in which several tokens were verified together. */
   blocks: number;
   /** Tokens guessed by early layers, and those of them that full depth chose too. */
   drafted: number;
   accepted: number;
-  /** Layers that tokens of these blocks ran alone. */
+  /** Layers that tokens of blocks ran alone. */
   draftLayers: number;
-  /** Multiply-accumulates of all kinds: tokens alone in their layers, and together. */
+  /** Multiply-accumulates of all kinds: of tokens alone in their layers, guessing; and of the rest, a block's tokens together. */
   draftMacs: number;
   verifyMacs: number;
 }
