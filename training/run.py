@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -114,6 +115,8 @@ def about(seconds: float) -> str:
 
 
 def main() -> None:
+    # subprocess.run ends what it started when it is left so.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser()
     cached = Path(os.environ.get("MGT_CACHE") or Path.home() / ".cache" / "mincut-gated-transformer")
     parser.add_argument("--from", dest="first", choices=("corpus", "generate"), default="corpus")

@@ -4,6 +4,7 @@ A step of this small model is many small operations, between which two threads o
 """
 
 import ctypes
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ class Team:
     rows: torch.Tensor  # f32 [workers, longest sum]
     status: torch.Tensor  # what the program's exit status will be, if the first worker says so
     barrier: Any
+    parent: int  # process whose end is theirs too
 
     @property
     def size(self) -> int:
@@ -33,6 +35,8 @@ class Team:
         """Each tensor becomes the sum of all workers', added in the order of their ranks: the same bits for all."""
         if self.size == 1:
             return
+        if os.getppid() != self.parent:
+            raise SystemExit("the program that started this worker is gone")
         flat = torch.cat([t.flatten() for t in tensors])
         self.rows[self.rank, : len(flat)] = flat
         self.barrier.wait()
@@ -62,11 +66,12 @@ class Team:
         self.barrier.wait()
 
 
+PATIENCE = 600  # seconds that workers wait for each other
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 
 
 def keep_memory() -> None:
-    """Freed memory stays the process's: large tensors come and go at every step, and fresh pages cost a tenth of its time."""
+    """Freed memory stays the process's: large tensors come and go at every step, and fresh pages have to be cleared."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(M_MMAP_MAX, 0)
@@ -81,7 +86,7 @@ def _join(rank: int, work: Callable, shared: tuple, arguments: tuple) -> None:
 def together(work: Callable, workers: int, longest: int, *arguments) -> int:
     """Runs `work(team, *arguments)` in as many processes; `longest`: of what they sum, in numbers. Returns the status."""
     rows = torch.zeros(workers, longest if workers > 1 else 0).share_memory_()
-    shared = rows, torch.zeros(1, dtype=torch.int64).share_memory_(), mp.get_context("spawn").Barrier(workers)
+    shared = rows, torch.zeros(1, dtype=torch.int64).share_memory_(), mp.get_context("spawn").Barrier(workers, timeout=PATIENCE), os.getpid()
     if workers == 1:
         _join(0, work, shared, arguments)
     else:
