@@ -102,6 +102,7 @@ function checkCode(home, manifest) {
   }
   // A bundler carries the model where a module that names it is loaded, however late.
   for (const [entry, conditions] of Object.entries(manifest.exports)) {
+    if (typeof conditions === 'string') continue; // a file, no module
     for (const [condition, path] of Object.entries(conditions)) {
       if (!path.endsWith?.('.js')) continue;
       const named = [...loads(join(home, path))].some((file) => withModel.has(file));
@@ -157,7 +158,8 @@ async function consumer(tarball, manifest) {
     symlinkSync(join(root, 'node_modules', name), join(modules, name));
   }
   const folder = dirname(modules);
-  const entries = Object.keys(manifest.exports).filter((key) => key !== './package.json');
+  // Modules: what is a bare file is there, or the walk above would have said.
+  const entries = Object.keys(manifest.exports).filter((key) => typeof manifest.exports[key] !== 'string');
   const names = entries.map((key) => manifest.name + key.slice(1));
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
   checkCode(home, manifest);
@@ -219,7 +221,15 @@ try {
 
   if (problems.length === 0) {
     tool('publint', bin('publint'), ['run', tarball, '--strict']);
-    tool('attw', bin('@arethetypeswrong/cli', 'attw'), [tarball, '--profile', 'esm-only']);
+    // What is a bare file has no types.
+    const bare = Object.keys(manifest.exports).filter((key) => key.endsWith('.wasm'));
+    tool('attw', bin('@arethetypeswrong/cli', 'attw'), [
+      tarball,
+      '--profile',
+      'esm-only',
+      '--exclude-entrypoints',
+      ...bare.map((key) => key.slice(2)),
+    ]);
     console.log(`gzipped for a page: ${await consumer(tarball, manifest)}`);
   }
   const sizes = [...wasm, ...(model ? [model] : [])].map(({ path, size }) => `${path} ${size}`).join(', ');
