@@ -82,7 +82,9 @@ function dataPart({ from, sources, parts }) {
   return [
     table(['part', 'documents', 'sentences', 'words', 'bytes', 'compressed'], body),
     table(['source', 'what it is', "SmolLM2's of its tokens", 'licence', ...names], kinds, 4),
-    ...(from ? [`Made from ${from.join(', ')}: a hash of plots, tables and rules, as generate.py names its folders.`] : []),
+    ...(from
+      ? [`Made from ${from.join(', ')}: a hash of plots, tables and rules, as generate.py names its folders.`]
+      : []),
   ].join('\n\n');
 }
 
