@@ -71,9 +71,9 @@ function dataPart({ from, sources, parts }) {
     name,
     ...[documents, sentences, words, bytes, statSync(join(CORPUS, `${name}.txt.gz`)).size].map(count),
   ]);
-  const kinds = Object.entries(sources).map(([name, { what, licence, tokens, written }]) => [
+  const kinds = Object.entries(sources).map(([name, { what, made, licence, tokens, written }]) => [
     name,
-    what,
+    made ? `${what}; ${made}` : what,
     tokens ? percent(written / tokens) : 'none',
     licence,
     ...Object.values(parts).map(({ sources: of }) => count(of?.[name] ?? 0)),

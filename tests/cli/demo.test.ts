@@ -1,10 +1,11 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { DEMO_EXIT } from '../../src/cli/exits.js';
 import { OPENINGS } from '../../src/cli/demo/openings.js';
 import { textModels } from './generate-models.js';
-import { expectFailure, mgt, results, scratch } from './support.js';
+import { expectFailure, MAIN, mgt, results, scratch } from './support.js';
 
 const MODEL = fileURLToPath(new URL('../../build/stories.mgt', import.meta.url));
 if (!existsSync(MODEL)) throw new Error(`${MODEL} is missing: npm run build:model`);
@@ -89,6 +90,15 @@ describe('mgt demo, piped', () => {
       expect(promptTokens.length).toBeGreaterThan(3);
       expect(text).not.toBe('');
     }
+  });
+
+  test('a pipe that says nothing for two seconds is told so, and not waited for', () => {
+    const line = `sleep 8 | "${process.execPath}" "${MAIN}" demo --tokens 1 --json`;
+    const { stdout, stderr } = spawnSync('sh', ['-c', line], { encoding: 'utf8' });
+    expect(stderr).toBe(
+      'mgt: nothing came on stdin for two seconds: an opening of ours (--prompt TEXT gives another)\n',
+    );
+    expect((JSON.parse(stdout) as Story).start).toBe(OPENINGS[0]);
   });
 
   test('where nobody has keys, edges come across by themselves', () => {
