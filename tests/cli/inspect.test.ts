@@ -81,4 +81,12 @@ describe('mgt inspect --json', () => {
     expect(stdout).toContain(sha256);
     for (const { name } of regions) expect(stdout).toContain(name);
   });
+
+  test('says after which layers a model asks, where its file says so', () => {
+    const asks = / · exits asked after ([\d, ]+)/;
+    expect(mgt(['inspect', micro]).stdout).not.toMatch(asks);
+    const own = mgt(['inspect']).stdout.match(asks);
+    const config = results(mgt(['inspect', '--json']))[0]?.config as { exitLayers: number[] };
+    expect(own?.[1]).toBe(config.exitLayers.join(', '));
+  });
 });
