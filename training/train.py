@@ -40,7 +40,7 @@ FALL = 0.5
 INT8 = 0.05
 CLEAN = 0.5  # of the documents, at full depth
 LEAVE = 0.5  # of the tokens of the others, half of them in the middle
-MIDDLE_WEIGHT, RANDOM_WEIGHT = 0.5, 0.25  # of the losses at the middle exit and at a random one
+MIDDLE_WEIGHT, RANDOM_WEIGHT = 1.0, 0.25  # of the losses at the middle exit and at a random one
 CHECKPOINT_SECONDS = 600
 FIRST_REPORT, REPORT = 30, 120  # seconds
 STOPPED = 75  # the exit status when the minutes are over
@@ -66,7 +66,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--corpus", type=Path, default=HERE / "corpus")
     parser.add_argument("--tokenizer", type=Path, default=HERE.parent / "models" / "stories" / "tokenizer.json")
     parser.add_argument("--out", type=Path, default=cached / "training")
-    parser.add_argument("--tokens", type=float, default=20e6, help="to train on, all epochs together")
+    parser.add_argument("--tokens", type=float, default=24e6, help="to train on, all epochs together")
     parser.add_argument("--batch", type=int, default=3072, help="tokens")
     parser.add_argument("--rate", type=float, default=4e-3)
     parser.add_argument("--decay", type=float, default=0.1)
