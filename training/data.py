@@ -24,11 +24,11 @@ def encode(documents: list[str], tokenizer: Tokenizer, context: int) -> list[lis
     return [[end, *e.ids, end][: context + 1] for e in tokenizer.encode_batch(documents, add_special_tokens=False)]
 
 
-def pad(rows: list[list[int]]) -> tuple[Tensor, Tensor]:
-    """Inputs and targets [B, N], N the longest of them; targets of the padding are IGNORED."""
-    length = max(map(len, rows)) - 1
-    inputs = torch.zeros(len(rows), length, dtype=torch.long)
-    targets = torch.full((len(rows), length), IGNORED)
+def pad(rows: list[list[int]], least: int = 1) -> tuple[Tensor, Tensor]:
+    """Inputs and targets [B, N], N the longest of them, B `least` or more; targets of the padding are IGNORED."""
+    count, length = max(len(rows), least), max(map(len, rows)) - 1
+    inputs = torch.zeros(count, length, dtype=torch.long)
+    targets = torch.full((count, length), IGNORED)
     for i, row in enumerate(rows):
         inputs[i, : len(row) - 1] = torch.tensor(row[:-1])
         targets[i, : len(row) - 1] = torch.tensor(row[1:])

@@ -153,7 +153,7 @@ def train(team: Team, options: argparse.Namespace) -> None:
             for optimizer in optimizers:
                 for group in optimizer.param_groups:
                     group["lr"] = options.rate * rate(done)
-            inputs, targets = (t.to(device) for t in pad(epoch[index]))
+            inputs, targets = (t.to(device) for t in pad(epoch[index], least=team.size))
             depth = depths(*inputs.shape, shape.layers, generator).to(device)
             middle = shape.layers // 2
             other = int(torch.randint(1, shape.layers, (), generator=generator))
