@@ -59,7 +59,7 @@ export const COMMANDS: readonly Command[] = [
         value: 'N',
         help: 'the same seed tells the same story; default 0, in a terminal another each time',
       },
-      { name: 'tokens', value: 'N', help: 'at most so many tokens; default 240' },
+      { name: 'tokens', value: 'N', help: 'at most so many tokens; default 400' },
       { name: 'temperature', value: 'T', help: '0 takes the likeliest token, above 0 draws one; default 0.7' },
       {
         name: 'exit',

@@ -19,7 +19,7 @@ import { print } from '../output.js';
 import type { Run } from '../specs.js';
 
 /** Tokens of a story that does not end by itself. */
-const MOST_TOKENS = 240;
+const MOST_TOKENS = 400;
 const TEMPERATURE = 0.7;
 /** Never a token that is so much less likely than the likeliest. */
 const MIN_P = 0.05;
