@@ -108,7 +108,7 @@ describe('the default model', () => {
   });
 
   test('each exit is better than the one before it', async () => {
-    const some = passagesOf(12);
+    const some = passagesOf(6);
     const { layers } = model.info.config;
     const exits: number[] = [];
     for (let layer = 1; layer <= layers; layer++) exits.push(bits(await scored(some, { layers: layer })));
@@ -117,8 +117,8 @@ describe('the default model', () => {
     const card = evaluation.int8.test.exits.map(({ bitsPerByte }) => bitsPerByte);
     expect(card).toHaveLength(layers);
     for (let i = 1; i < layers; i++) expect(card[i]).toBeLessThan(card[i - 1]!);
-    exits.forEach((value, i) => expect(Math.abs(value / card[i]! - 1)).toBeLessThan(0.1)); // other documents
-  }, 60_000);
+    exits.forEach((value, i) => expect(Math.abs(value / card[i]! - 1)).toBeLessThan(0.1)); // these are a sixth of it
+  }, 120_000);
 
   test('the exit rule: at most 80 % of the work, at most 2 % more bits; what the card says of it', async () => {
     const { exit, test: card } = evaluation.rule;
