@@ -163,7 +163,7 @@ function rulePart({ limit, exit, dev, test }) {
   ];
   const head = ['part', 'full depth', 'with exits', 'more', 'share of MACs', 'MACs a token', 'layers a token'];
   return [
-    `Chosen on dev, bits at most ${limit} % above full depth's: **${score} ${threshold}, asked after ${layers}** (\`--exit ${exit.score}:${exit.threshold} --exit-layers ${exit.layers.join(',')}\`). On test this rule alone was run.`,
+    `Chosen on dev, bits at most ${limit} % above full depth's: **${score} ${threshold}, asked after ${layers}** (\`--exit ${exit.score}:${exit.threshold} --exit-layers ${exit.layers.join(',')}\`). This run tried no other rule on test.`,
     table(head, [row('dev', dev), row('test', test)]),
     `Wanted on test: at most ${percent(WANTED.share, 0)} of the MACs for at most ${percent(WANTED.more, 0)} more bits, ${said(test, WANTED.share)}; the goal of ${percent(WANTED.goal, 0)} is ${said(test, WANTED.goal)}. The table below says what other shares cost.`,
   ].join('\n\n');
