@@ -3,9 +3,6 @@ import { EXIT_SCORES, type ExitOptions } from '../engine/exit.js';
 import { MgtError } from '../errors.js';
 import { parseNumber, parseNumberList, type OptionSpec } from './args.js';
 
-/** The rule chosen for the default model on its development texts (docs/stories.md); where it asks is the model's to say. */
-export const DEMO_EXIT = 'maxProb:0.9125';
-
 /** `maxProb:0.9` as options; whether the threshold makes sense is the engine's to say. @throws MgtError `Usage` */
 export function parseExit(field: string, text: string): ExitOptions {
   const [name, threshold, ...more] = text.split(':');

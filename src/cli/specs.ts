@@ -1,6 +1,7 @@
 import type { CommandSpec, OptionSpec, Parsed } from './args.js';
+import { DEMO_EXIT, DEMO_INJECT, DEMO_TEMPERATURE, DEMO_TOKENS } from './demo/defaults.js';
 import { EVENTS } from './demo/events.js';
-import { DEMO_EXIT, EXIT_OPTIONS, LAYERS_OPTION } from './exits.js';
+import { EXIT_OPTIONS, LAYERS_OPTION } from './exits.js';
 import { CALL_OPTIONS } from './setup.js';
 
 /** Every command as data, and where its code lies: loaded only when the command runs. */
@@ -59,8 +60,12 @@ export const COMMANDS: readonly Command[] = [
         value: 'N',
         help: 'the same seed tells the same story; default 0, in a terminal another each time',
       },
-      { name: 'tokens', value: 'N', help: 'at most so many tokens; default 400' },
-      { name: 'temperature', value: 'T', help: '0 takes the likeliest token, above 0 draws one; default 0.7' },
+      { name: 'tokens', value: 'N', help: `at most so many tokens; default ${DEMO_TOKENS}` },
+      {
+        name: 'temperature',
+        value: 'T',
+        help: `0 takes the likeliest token, above 0 draws one; default ${DEMO_TEMPERATURE}`,
+      },
       {
         name: 'exit',
         value: 'SCORE:THRESHOLD',
@@ -69,7 +74,7 @@ export const COMMANDS: readonly Command[] = [
       {
         name: 'inject',
         value: 'NAME@STEP,…',
-        help: `what happens, and before which token: ${EVENTS.map(({ name, title }) => `${name} (${title})`).join(', ')}; default: nothing where there are keys for it, else edges@24`,
+        help: `what happens, and before which token: ${EVENTS.map(({ name, title }) => `${name} (${title})`).join(', ')}; default: nothing where there are keys for it, else ${DEMO_INJECT}`,
       },
       { name: 'no-color', help: 'no colours in a terminal either' },
       JSON_FLAG,

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { DEMO_EXIT } from '../../src/cli/exits.js';
+import { DEMO_EXIT } from '../../src/cli/demo/defaults.js';
 import { OPENINGS } from '../../src/cli/demo/openings.js';
 import { textModels } from './generate-models.js';
 import { expectFailure, MAIN, mgt, results, scratch } from './support.js';

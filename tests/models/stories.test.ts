@@ -118,7 +118,7 @@ describe('the default model', () => {
     expect(card).toHaveLength(layers);
     for (let i = 1; i < layers; i++) expect(card[i]).toBeLessThan(card[i - 1]!);
     exits.forEach((value, i) => expect(Math.abs(value / card[i]! - 1)).toBeLessThan(0.1)); // these are a sixth of it
-  }, 120_000);
+  }, 240_000);
 
   test('the exit rule: at most 80 % of the work, at most 2 % more bits; what the card says of it', async () => {
     const { exit, test: card } = evaluation.rule;

@@ -4,6 +4,7 @@ import { MgtError } from '../../errors.js';
 import { MincutGatedTransformer } from '../../index.node.js';
 import { parseNumber, type Parsed } from '../args.js';
 import { modelPath } from '../default-model.js';
+import { DEMO_EXIT, DEMO_INJECT, DEMO_TEMPERATURE, DEMO_TOKENS } from '../demo/defaults.js';
 import { EVENTS, parseInjections, Signal, type Injection } from '../demo/events.js';
 import { listen } from '../demo/keys.js';
 import { wrapped } from '../demo/lines.js';
@@ -13,18 +14,13 @@ import { READ_ON, storyJson, summary, traceTable } from '../demo/report.js';
 import { tell, type Told } from '../demo/story.js';
 import { decisionOf, letterOf } from '../demo/trace.js';
 import { View } from '../demo/view.js';
-import { DEMO_EXIT, parseExit } from '../exits.js';
+import { parseExit } from '../exits.js';
 import { readPiped } from '../files.js';
 import { print } from '../output.js';
 import type { Run } from '../specs.js';
 
-/** Tokens of a story that does not end by itself. */
-const MOST_TOKENS = 400;
-const TEMPERATURE = 0.7;
 /** Never a token that is so much less likely than the likeliest. */
 const MIN_P = 0.05;
-/** What happens where nobody can press a key. */
-const INJECT = 'edges@24';
 /** Tokens a second that a terminal shows at first: about as fast as one reads aloud. */
 const READING_SPEED = 18;
 
@@ -78,9 +74,9 @@ function readAsked({ values }: Parsed, withKeys: boolean): Asked {
   const exit = values.get('exit');
   return {
     seed: number('seed'),
-    maxTokens: number('tokens') ?? MOST_TOKENS,
-    temperature: number('temperature') ?? TEMPERATURE,
-    injections: parseInjections('--inject', values.get('inject') ?? (withKeys ? '' : INJECT)),
+    maxTokens: number('tokens') ?? DEMO_TOKENS,
+    temperature: number('temperature') ?? DEMO_TEMPERATURE,
+    injections: parseInjections('--inject', values.get('inject') ?? (withKeys ? '' : DEMO_INJECT)),
     exit: exit === undefined || exit === 'off' ? exit : parseExit('--exit', exit),
     start: values.get('prompt'),
   };
